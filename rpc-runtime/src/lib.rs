@@ -53,6 +53,19 @@
 //!   peer.
 //! - [`Limits`] limit what a server accepts. [`TransportSettings`] are the settings of QUIC and of its sockets.
 //!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `ring` | on | the cryptography of [ring](https://docs.rs/ring) |
+//! | `aws-lc-rs` | off | the cryptography of [aws-lc-rs](https://docs.rs/aws-lc-rs), which takes precedence over ring; needs a C compiler, and on some systems CMake |
+//! | `fips` | off | the module of aws-lc-rs that is validated for FIPS 140-3; needs a C compiler, CMake and Go |
+//! | `openrpc` | off | JSON Schemas in descriptions |
+//! | `rustls-config` | off | configurations of [rustls](https://docs.rs/rustls) 0.23 instead of [`Identity`] and [`Trust`] |
+//!
+//! One of `ring` and `aws-lc-rs` is needed. `rpc-layers` and `rpc-discovery` have features of the same names, so a program
+//! without ring turns off their default features, too.
+//!
 //! # Layout
 //!
 //! A call passes through the modules in this order: `client` encodes the request, and `transport` moves its bytes.

@@ -114,6 +114,25 @@ impl<R> ClientBuilder<R> {
         self
     }
 
+    /// Uses a configuration of rustls instead of [`trust`](Self::trust) and [`identity`](Self::identity), for what they cannot
+    /// express: hardware keys, revocation lists or another cryptographic provider. It needs the feature `rustls-config`.
+    ///
+    /// The client sets the ALPN protocol, and disables early data. A certificate of the server that the configuration rejects
+    /// is [`ConnectError::Refused`] with the TLS alert. If the server requires a certificate and rejects the client's, the
+    /// client notices it after it has connected.
+    ///
+    /// The versions of rustls that this crate and the application use must be the same, 0.23. A configuration that does not
+    /// verify certificates makes every connection insecure.
+    ///
+    /// # Errors
+    /// Connecting returns [`TlsError::CipherSuites`](crate::tls::TlsError::CipherSuites) if the configuration cannot be used
+    /// for QUIC.
+    #[cfg(feature = "rustls-config")]
+    pub fn rustls_config(mut self, config: rustls::ClientConfig) -> Self {
+        self.settings.dial.trust = config.into();
+        self
+    }
+
     /// Sets the name that the server's certificate must have. Defaults to the host of the address.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.settings.dial.server_name = Some(name.into());

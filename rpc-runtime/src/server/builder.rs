@@ -305,6 +305,23 @@ impl<R, L> ServerBuilder<R, L> {
         self
     }
 
+    /// Uses a configuration of rustls, for what [`Identity`] and [`Trust`] cannot express: a certificate for each server name,
+    /// hardware keys, revocation lists or another cryptographic provider. It needs the feature `rustls-config`.
+    ///
+    /// The configuration has the server's certificate and key, and verifies the certificates of clients. The
+    /// [`Identity`] of the builder only provides the key of stateless resets: keep it across restarts. So
+    /// [`ServerHandle::set_identity`] changes only that key. The server sets the ALPN protocol, and disables early data.
+    ///
+    /// The versions of rustls that this crate and the application use must be the same, 0.23.
+    ///
+    /// # Errors
+    /// [`bind`](Self::bind) returns [`TlsError::CipherSuites`] if the configuration cannot be used for QUIC.
+    #[cfg(feature = "rustls-config")]
+    pub fn rustls_config(mut self, config: rustls::ServerConfig) -> Self {
+        self.client_auth = ClientAuth::Rustls(Arc::new(config));
+        self
+    }
+
     /// Opens the socket. The server accepts no connections before [`Server::run`].
     ///
     /// If a name has several addresses, the first is used. Resolving the name blocks the thread.
@@ -378,7 +395,9 @@ impl<R, L> ServerBuilder<R, L> {
         let replica = self.replica.as_deref();
         let listener = Listener::bind(socket, keys, replica, &self.limits, &self.transport);
         let listener = listener.map_err(BindError::Address)?;
-        self.identity.warn_of_faults();
+        if tls.presents_identity() {
+            self.identity.warn_of_faults();
+        }
         let memory = ServerMemory::new(&self.limits);
         let health = HealthStates::new(&descriptions);
         let state = (Arc::clone(&memory), Arc::clone(&health));

@@ -5,6 +5,8 @@ use std::fmt;
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use crate::tls::provider::library::digest;
+
 /// A certificate, the public part of an [`Identity`](super::Identity).
 ///
 /// ```
@@ -91,7 +93,7 @@ impl fmt::Debug for Fingerprint<'_> {
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let digest = digest::digest(&digest::SHA256, bytes);
     let mut sha256 = [0; 32];
     sha256
         .iter_mut()

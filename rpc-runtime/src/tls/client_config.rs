@@ -15,6 +15,8 @@ use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::error::TlsError;
 use crate::tls::exact::{Purpose, verify_itself};
 use crate::tls::identity::Identity;
+#[cfg(feature = "rustls-config")]
+use crate::tls::provider::check_config;
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, Verifiers};
 use crate::tls::untrusted::{UntrustedReason, untrusted_reason};
@@ -53,9 +55,18 @@ pub(crate) struct ServerTrust {
     verifier: Arc<OnceCell<Verifier>>,
 }
 
-/// Verifies the certificates of servers against trust anchors, for all connections of a client.
+/// Verifies the certificates of servers, for all connections of a client.
 #[derive(Debug, Clone)]
-pub(crate) struct Verifier(Arc<Verifiers<Arc<WebPkiServerVerifier>>>);
+pub(crate) enum Verifier {
+    /// Verifies against trust anchors.
+    Anchors(Anchors),
+    /// Verifies as a configuration of rustls does, which also has the client's certificate.
+    #[cfg(feature = "rustls-config")]
+    Rustls(Arc<rustls::ClientConfig>),
+}
+
+/// The verifiers that are built from trust anchors.
+pub(crate) type Anchors = Arc<Verifiers<Arc<WebPkiServerVerifier>>>;
 
 impl ServerTrust {
     /// Returns the verifier. An error is not kept, since the authorities of the system may be installed later.
@@ -63,7 +74,7 @@ impl ServerTrust {
         let build = || async {
             let trust = self.trust.clone();
             let verifiers = trust.load_verifiers(server_verifier).await?;
-            Ok(Verifier(Arc::new(verifiers)))
+            Ok(Verifier::Anchors(Arc::new(verifiers)))
         };
         self.verifier.get_or_try_init(build).await.cloned()
     }
@@ -78,14 +89,34 @@ impl From<Trust> for ServerTrust {
     }
 }
 
+#[cfg(feature = "rustls-config")]
+impl From<rustls::ClientConfig> for ServerTrust {
+    fn from(mut config: rustls::ClientConfig) -> Self {
+        // Early data can be replayed, so it must not carry calls.
+        config.enable_early_data = false;
+        Self {
+            trust: Trust::default(),
+            verifier: Arc::new(OnceCell::new_with(Some(Verifier::Rustls(Arc::new(config))))),
+        }
+    }
+}
+
 /// Returns a configuration for one connection, and the result that its handshake fills in.
 pub(crate) fn client_config(
     verifier: &Verifier,
     identity: Option<Identity>,
 ) -> Result<(rustls::ClientConfig, HandshakeResult), TlsError> {
     let handshake_result = HandshakeResult::default();
+    let anchors = match verifier {
+        Verifier::Anchors(anchors) => anchors,
+        #[cfg(feature = "rustls-config")]
+        Verifier::Rustls(config) => {
+            check_config(config.crypto_provider())?;
+            return Ok((rustls::ClientConfig::clone(config), handshake_result));
+        }
+    };
     let verifier = ServerVerifier {
-        trusted: verifier.clone(),
+        trusted: Arc::clone(anchors),
         handshake_result: handshake_result.clone(),
     };
     let resolver = ClientCertResolver {
@@ -131,7 +162,7 @@ impl ResolvesClientCert for ClientCertResolver {
 /// Verifies servers' certificates with rustls's own verifier, or as themselves, and records the result.
 #[derive(Debug)]
 struct ServerVerifier {
-    trusted: Verifier,
+    trusted: Anchors,
     handshake_result: HandshakeResult,
 }
 
@@ -144,7 +175,7 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let checked = self.trusted.0.check(
+        let checked = self.trusted.check(
             end_entity,
             || {
                 verify_itself(end_entity, Purpose::Server, now)?;
@@ -178,6 +209,11 @@ mod tests {
         let trust = ServerTrust::from(Trust::certificate(identity.certificate()));
         let first = trust.verifier().await.unwrap();
         let second = trust.clone().verifier().await.unwrap();
-        assert!(Arc::ptr_eq(&first.0, &second.0));
+        let [first, second] = [first, second].map(|verifier| match verifier {
+            Verifier::Anchors(anchors) => anchors,
+            #[cfg(feature = "rustls-config")]
+            Verifier::Rustls(_) => unreachable!("the client has trust anchors"),
+        });
+        assert!(Arc::ptr_eq(&first, &second));
     }
 }

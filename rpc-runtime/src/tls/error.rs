@@ -101,6 +101,13 @@ pub enum TlsError {
     /// ```
     #[error("{0}")]
     TrustAnchors(String),
+    /// A configuration of rustls lacks the cipher suite TLS13_AES_128_GCM_SHA256, with which QUIC protects the first packets
+    /// ([RFC 9001, section 5.2](https://www.rfc-editor.org/rfc/rfc9001#section-5.2)).
+    #[cfg(feature = "rustls-config")]
+    #[error(
+        "the rustls configuration has no cipher suite TLS13_AES_128_GCM_SHA256, which QUIC requires; add it to its provider"
+    )]
+    CipherSuites,
 }
 
 impl TlsError {

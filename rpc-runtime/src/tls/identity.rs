@@ -4,9 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use ring::{hkdf, hmac};
 use rustls::InconsistentKeys;
-use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use webpki::EndEntityCert;
@@ -16,12 +14,14 @@ use crate::tls::certificate::Certificate;
 use crate::tls::diagnosis::argument;
 use crate::tls::error::TlsError;
 use crate::tls::pem::{Pem, read};
+use crate::tls::provider::any_supported_type;
+use crate::tls::provider::library::{hkdf, hmac};
 use crate::tls::{fault, key_kind};
 
 /// A certificate and its private key.
 ///
 /// `Debug` shows the certificate's SHA-256 and hides the key. The bytes of the key are overwritten with zeros after it
-/// has been read, as far as the cryptographic library allows: ring keeps a copy for signing, which is not overwritten.
+/// has been read, as far as the cryptographic library allows: it keeps a copy for signing, which is not overwritten.
 ///
 /// ```
 /// use rpc_runtime::Identity;

@@ -23,6 +23,7 @@ pub(crate) use crate::tls::client_config::{HandshakeResult, ServerTrust, Verifie
 pub use crate::tls::error::TlsError;
 pub(crate) use crate::tls::identity::DerivedSecret;
 pub use crate::tls::identity::Identity;
+pub(crate) use crate::tls::provider::library;
 pub(crate) use crate::tls::server_config::{ClientAuth, ServerTls};
 pub use crate::tls::trust::Trust;
 pub use crate::tls::untrusted::UntrustedReason;

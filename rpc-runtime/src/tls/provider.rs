@@ -1,11 +1,43 @@
-//! The cryptography of both peers: ring, through rustls.
+//! The cryptography of both peers. The features of this crate choose the library: ring, or aws-lc-rs, which has the same
+//! interface.
 
 use std::sync::Arc;
 
+#[cfg(feature = "aws-lc-rs")]
+pub(crate) use aws_lc_rs as library;
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+pub(crate) use ring as library;
 use rustls::crypto::CryptoProvider;
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as backend;
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+use rustls::crypto::ring as backend;
+
+#[cfg(feature = "rustls-config")]
+use crate::tls::error::TlsError;
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!(
+    "rpc-runtime needs a cryptographic library: enable its feature `ring` or `aws-lc-rs`"
+);
+
+pub(super) use backend::sign::any_supported_type;
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(backend::default_provider())
+}
+
+/// Checks that a configuration of rustls has a cipher suite for the first packets of QUIC.
+#[cfg(feature = "rustls-config")]
+pub(super) fn check_config(provider: &CryptoProvider) -> Result<(), TlsError> {
+    let is_initial = |suite: &rustls::SupportedCipherSuite| {
+        suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256
+            && suite.tls13().is_some_and(|suite| suite.quic.is_some())
+    };
+    match provider.cipher_suites.iter().any(is_initial) {
+        true => Ok(()),
+        false => Err(TlsError::CipherSuites),
+    }
 }
 
 /// Implements the three methods that verify signatures by rustls's own functions. rustls requires them of the verifiers

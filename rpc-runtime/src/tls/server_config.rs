@@ -14,15 +14,22 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use crate::tls::error::TlsError;
 use crate::tls::exact::{Purpose, verify_itself};
 use crate::tls::identity::Identity;
+#[cfg(feature = "rustls-config")]
+use crate::tls::provider::check_config;
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, Verifiers};
 
 /// The TLS settings of a server, except for its certificate and key.
 #[derive(Clone)]
-pub(crate) struct ServerTls {
-    builder: ConfigBuilder<ServerConfig, WantsServerCert>,
-    /// `true` if clients may resume their sessions.
-    resumes: bool,
+pub(crate) enum ServerTls {
+    Identity {
+        builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+        /// `true` if clients may resume their sessions.
+        resumes: bool,
+    },
+    /// A configuration of rustls, which has its own certificate and key.
+    #[cfg(feature = "rustls-config")]
+    Rustls(Arc<ServerConfig>),
 }
 
 impl ServerTls {
@@ -32,7 +39,7 @@ impl ServerTls {
             .map_err(TlsError::trust_anchors)?;
         let (trust, mandatory) = match client_auth {
             ClientAuth::None => {
-                return Ok(Self {
+                return Ok(Self::Identity {
                     builder: builder
                         .with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
                     resumes: true,
@@ -40,12 +47,17 @@ impl ServerTls {
             }
             ClientAuth::Optional(trust) => (trust, false),
             ClientAuth::Required(trust) => (trust, true),
+            #[cfg(feature = "rustls-config")]
+            ClientAuth::Rustls(config) => {
+                check_config(config.crypto_provider())?;
+                return Ok(Self::Rustls(config));
+            }
         };
         let verifier = ClientVerifier {
             trusted: trust.verifiers(client_verifier)?,
             mandatory,
         };
-        Ok(Self {
+        Ok(Self::Identity {
             builder: builder.with_client_cert_verifier(Arc::new(verifier)),
             // If a session were resumed, the client's certificate would not be verified again.
             resumes: false,
@@ -55,13 +67,23 @@ impl ServerTls {
     /// Returns the configuration of a server with this identity. Sessions of one configuration are not resumed with
     /// another.
     pub(crate) fn config(&self, identity: &Identity) -> ServerConfig {
+        let (builder, resumes) = match self {
+            Self::Identity { builder, resumes } => (builder.clone(), *resumes),
+            #[cfg(feature = "rustls-config")]
+            Self::Rustls(config) => return ServerConfig::clone(config),
+        };
         let presented = Arc::new(PresentedKey(identity.key()));
-        let mut config = self.builder.clone().with_cert_resolver(presented);
-        if !self.resumes {
+        let mut config = builder.with_cert_resolver(presented);
+        if !resumes {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
         config
+    }
+
+    /// Returns `true` if the server presents the certificate of its identity.
+    pub(crate) fn presents_identity(&self) -> bool {
+        matches!(self, Self::Identity { .. })
     }
 }
 
@@ -91,6 +113,9 @@ pub(crate) enum ClientAuth {
     Optional(Trust),
     /// A client must present a trusted certificate.
     Required(Trust),
+    /// The policy is that of a configuration of rustls.
+    #[cfg(feature = "rustls-config")]
+    Rustls(Arc<ServerConfig>),
 }
 
 fn client_verifier(roots: Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -194,7 +194,7 @@ type Build<V> = fn(Arc<RootCertStore>) -> Result<V, TlsError>;
 
 /// Verifies certificates against the authorities, and those that are trusted exactly as themselves.
 #[derive(Debug)]
-pub(super) struct Verifiers<V> {
+pub(crate) struct Verifiers<V> {
     anchored: Option<V>,
     /// The SHA-256 of each certificate that is trusted as the peer's own, whatever signed it.
     exact: Vec<[u8; 32]>,

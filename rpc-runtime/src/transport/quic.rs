@@ -12,14 +12,14 @@ use bytes::Bytes;
 use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{AsyncUdpSocket, ReadError, VarInt, WriteError};
-use ring::hmac;
-use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::event::HandshakeFailure;
 use crate::limits::Limits;
 use crate::sync::{Mutex, MutexGuard, lock};
+use crate::tls::library::hmac;
+use crate::tls::library::rand::{SecureRandom, SystemRandom};
 use crate::tls::{Certificate, DerivedSecret, HandshakeResult};
 use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 use crate::transport::quic::drivers::Drivers;
@@ -266,15 +266,17 @@ struct ResetKey(Mutex<hmac::Key>);
 
 impl HmacKey for ResetKey {
     fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
-        lock(&self.0).sign(data, signature_out);
+        let tag = hmac::sign(&lock(&self.0), data);
+        signature_out.copy_from_slice(tag.as_ref());
     }
 
     fn signature_len(&self) -> usize {
-        lock(&self.0).signature_len()
+        lock(&self.0).algorithm().digest_algorithm().output_len()
     }
 
     fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), quinn::crypto::CryptoError> {
-        lock(&self.0).verify(data, signature)
+        let verified = hmac::verify(&lock(&self.0), data, signature);
+        verified.map_err(|_| quinn::crypto::CryptoError)
     }
 }
 

@@ -12,6 +12,7 @@ mod layers;
 mod migration;
 mod panics;
 mod peer;
+mod rustls_config;
 mod shutdown;
 mod transport;
 mod values;
