@@ -15,6 +15,9 @@ pub(super) fn unusable(key: &PrivateKeyDer<'_>, file: &str) -> String {
     }
 }
 
+/// `true` if the library also signs with keys on P-521, and with RSA keys of up to 8,192 bits.
+const IS_AWS_LC: bool = cfg!(feature = "aws-lc-rs");
+
 enum KeyKind {
     Supported,
     /// With the name of the kind.
@@ -65,6 +68,7 @@ fn rsa(pkcs1: &[u8]) -> Option<KeyKind> {
     let bits = (modulus.len() - zeros) * 8 - first.leading_zeros() as usize;
     Some(match bits {
         2048..=4096 => KeyKind::Supported,
+        4097..=8192 if IS_AWS_LC => KeyKind::Supported,
         _ => KeyKind::Unsupported(format!("an RSA key of {bits} bits")),
     })
 }
@@ -79,6 +83,7 @@ fn curve(parameters: Option<DerElement<'_>>) -> Option<KeyKind> {
     let oid = dotted(oid);
     let name = match oid.as_str() {
         "1.2.840.10045.3.1.7" | "1.3.132.0.34" => return Some(KeyKind::Supported),
+        "1.3.132.0.35" if IS_AWS_LC => return Some(KeyKind::Supported),
         "1.2.840.10045.3.1.1" => "P-192",
         "1.3.132.0.33" => "P-224",
         "1.3.132.0.35" => "P-521",
@@ -96,7 +101,9 @@ fn curve(parameters: Option<DerElement<'_>>) -> Option<KeyKind> {
 
 #[cfg(test)]
 mod tests {
-    use crate::tls::der::tag::{CONTEXT_0, INTEGER, OCTET_STRING, OID, SEQUENCE};
+    #[cfg(not(feature = "aws-lc-rs"))]
+    use crate::tls::der::tag::CONTEXT_0;
+    use crate::tls::der::tag::{INTEGER, OCTET_STRING, OID, SEQUENCE};
     use crate::tls::der::tests::element;
     use crate::tls::{Identity, TlsError};
 
@@ -104,6 +111,7 @@ mod tests {
     const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
     const DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1];
     const P_256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    #[cfg(not(feature = "aws-lc-rs"))]
     const P_521: &[u8] = &[0x2b, 0x81, 0x04, 0, 0x23];
 
     /// Returns the error for a key in this section.
@@ -132,26 +140,36 @@ mod tests {
         )
     }
 
+    #[cfg(not(feature = "aws-lc-rs"))]
     fn sec1(curve: &[u8]) -> Vec<u8> {
         let parameters = element(CONTEXT_0, &[&element(OID, &[curve])]);
         let key = element(OCTET_STRING, &[&[7; 32]]);
         element(SEQUENCE, &[&element(INTEGER, &[&[1]]), &key, &parameters])
     }
 
+    #[cfg(not(feature = "aws-lc-rs"))]
     #[test]
-    fn key_that_tls_does_not_use_is_named_with_what_to_do() {
+    fn key_that_only_aws_lc_uses_is_named_with_what_to_do() {
         let curve = element(OID, &[P_521]);
+        let curve_name = "it is an EC key on the curve P-521; ";
         let cases = [
+            ("PRIVATE KEY", pkcs8(EC, &curve, &[]), curve_name),
+            ("EC PRIVATE KEY", sec1(P_521), curve_name),
             (
                 "PRIVATE KEY",
-                pkcs8(EC, &curve, &[]),
-                "it is an EC key on the curve P-521; ",
+                pkcs8(RSA, &[], &rsa(1024)),
+                "it is an RSA key of 8192 bits; ",
             ),
-            (
-                "EC PRIVATE KEY",
-                sec1(P_521),
-                "it is an EC key on the curve P-521; ",
-            ),
+        ];
+        for (label, der, expected) in cases {
+            let reason = reason(label, der);
+            assert!(reason.starts_with(expected), "{reason}");
+        }
+    }
+
+    #[test]
+    fn key_that_tls_does_not_use_is_named_with_what_to_do() {
+        let cases = [
             (
                 "PRIVATE KEY",
                 pkcs8(EC, &element(SEQUENCE, &[]), &[]),
@@ -178,11 +196,6 @@ mod tests {
                 rsa(128),
                 "it is an RSA key of 1024 bits; ",
             ),
-            (
-                "PRIVATE KEY",
-                pkcs8(RSA, &[], &rsa(1024)),
-                "it is an RSA key of 8192 bits; ",
-            ),
         ];
         for (label, der, expected) in cases {
             let reason = reason(label, der);
@@ -194,6 +207,8 @@ mod tests {
     #[test]
     fn damaged_key_of_a_kind_that_tls_uses_is_named() {
         let cases = [
+            // aws-lc computes the public key, which ring requires.
+            #[cfg(not(feature = "aws-lc-rs"))]
             ("EC PRIVATE KEY", sec1(P_256)),
             ("RSA PRIVATE KEY", rsa(256)),
             ("PRIVATE KEY", pkcs8(RSA, &[], &rsa(256))),
