@@ -65,13 +65,16 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
-    /// Measures the effect of each of quinn's settings, in about four minutes.
+    /// Measures the effect of each of the transport's settings, in about five minutes.
     Settings {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
         /// The duration of each run in seconds, without its warm-up.
         #[arg(long, default_value_t = 0.3)]
         seconds: f64,
+        /// Compares only the settings whose names in the table contain this text.
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Serves until the standard input ends.
     #[command(hide = true)]
@@ -152,7 +155,11 @@ pub(crate) fn main() -> Result<()> {
         Command::MemoryRepeat(repetition) => instructions::repeat(&repetition),
         Command::CompileTime => compile_time::main(),
         Command::Growth { rounds } => growth::main(rounds),
-        Command::Settings { rounds, seconds } => settings::main(rounds, seconds),
+        Command::Settings {
+            rounds,
+            seconds,
+            only,
+        } => settings::main(rounds, seconds, &only),
         Command::Serve {
             contender,
             runtime,

@@ -46,7 +46,7 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
     #[arg(long, default_value = "current")]
     pub(crate) runtime: RuntimeKind,
-    /// The setting that is changed on both sides. Only for raw quinn.
+    /// The setting that is changed on both sides. Only for raw quinn and this framework.
     #[arg(long)]
     pub(crate) setting: Option<Setting>,
 }

@@ -1,4 +1,5 @@
-//! Measures the effect of quinn's settings: raw quinn with one setting changed, and without, in turn.
+//! Measures the effect of the transport's settings: raw quinn, or this framework, with one setting changed, and without, in
+//! turn.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -25,32 +26,34 @@ const COMPARED: usize = 4;
 
 const WARM_UP: Duration = Duration::from_millis(100);
 
+/// A contender, and the setting that is changed; `None` for no change, which shows the spread of equal runs.
+type Changed = (Contender, Option<Setting>);
+
 /// The effect of a setting in one round, as ratios to the run without a change.
 #[derive(Debug, Clone, Copy)]
 struct Gain {
     work: usize,
-    setting: Option<Setting>,
+    changed: Changed,
     rate: f64,
     cpu: f64,
 }
 
 impl Gain {
-    fn of(work: usize, setting: Option<Setting>, outcome: &Outcome, base: &Outcome) -> Self {
+    fn of(work: usize, changed: Changed, outcome: &Outcome, base: &Outcome) -> Self {
         Self {
             work,
-            setting,
+            changed,
             rate: outcome.calls_per_second / base.calls_per_second,
             cpu: outcome.cpu() / base.cpu(),
         }
     }
 }
 
-pub(crate) fn main(rounds: usize, seconds: f64) -> Result<()> {
+/// Compares the settings whose names contain `only`.
+pub(crate) fn main(rounds: usize, seconds: f64, only: &str) -> Result<()> {
     let window = Duration::from_secs_f64(seconds);
-    // The first is no change, which shows the spread of equal runs.
-    let mut settings = vec![None];
-    settings.extend(Setting::all().into_iter().map(Some));
-    let runs = rounds * WORK.len() * (settings.len() + settings.len().div_ceil(COMPARED));
+    let settings = chosen(only);
+    let runs = rounds * WORK.len() * 2 * settings.len();
     exit_after((WARM_UP + window) * 3 * runs as u32);
 
     let mut gains = Vec::new();
@@ -61,12 +64,15 @@ pub(crate) fn main(rounds: usize, seconds: f64) -> Result<()> {
                 round + 1,
                 workload.name()
             );
-            let run = |setting| report_failure(run(workload, in_flight, setting, window));
-            for settings in settings.chunks(COMPARED) {
-                let Some(base) = run(None) else { continue };
+            let run = |changed| report_failure(run(workload, in_flight, changed, window));
+            let of_one = settings.chunk_by(|one, other| one.0 == other.0);
+            for settings in of_one.flat_map(|settings| settings.chunks(COMPARED)) {
+                let Some(base) = run((settings[0].0, None)) else {
+                    continue;
+                };
                 gains.extend(
-                    settings.iter().filter_map(|setting| {
-                        Some(Gain::of(work, *setting, &run(*setting)?, &base))
+                    settings.iter().filter_map(|changed| {
+                        Some(Gain::of(work, *changed, &run(*changed)?, &base))
                     }),
                 );
             }
@@ -77,14 +83,39 @@ pub(crate) fn main(rounds: usize, seconds: f64) -> Result<()> {
     Ok(())
 }
 
+/// Returns the settings whose names contain `only`, and for each contender no change.
+fn chosen(only: &str) -> Vec<Changed> {
+    let settings = Setting::all();
+    let mut chosen = Vec::new();
+    for contender in [Contender::RawQuinn, Contender::Ours] {
+        let of_one = settings
+            .iter()
+            .filter(|setting| setting.contender() == contender && setting.label().contains(only));
+        let mut of_one = of_one.map(|setting| (contender, Some(*setting))).peekable();
+        if of_one.peek().is_some() {
+            chosen.push((contender, None));
+            chosen.extend(of_one);
+        }
+    }
+    chosen
+}
+
+fn label((contender, setting): Changed) -> String {
+    match (setting, contender) {
+        (Some(setting), _) => setting.label(),
+        (None, Contender::Ours) => "this framework, nothing".to_owned(),
+        (None, _) => "nothing".to_owned(),
+    }
+}
+
 fn run(
     workload: Workload,
     in_flight: usize,
-    setting: Option<Setting>,
+    (contender, setting): Changed,
     window: Duration,
 ) -> Result<Outcome> {
     let mut session = Session::start(&Load {
-        contender: Contender::RawQuinn,
+        contender,
         workload,
         in_flight,
         connections: 1,
@@ -97,7 +128,7 @@ fn run(
     Ok(outcome)
 }
 
-fn table(settings: &[Option<Setting>], gains: &[Gain]) -> String {
+fn table(settings: &[Changed], gains: &[Gain]) -> String {
     let mut table = "| changed |".to_owned();
     for (workload, in_flight) in WORK {
         // Writing into memory does not fail.
@@ -111,11 +142,11 @@ fn table(settings: &[Option<Setting>], gains: &[Gain]) -> String {
     table += &"---|---|".repeat(WORK.len());
     for setting in settings {
         table += "\n| ";
-        table += &setting.map_or("nothing".to_owned(), Setting::label);
+        table += &label(*setting);
         table += " |";
         for work in 0..WORK.len() {
             let rounds = || {
-                let of_cell = |gain: &&Gain| gain.work == work && gain.setting == *setting;
+                let of_cell = |gain: &&Gain| gain.work == work && gain.changed == *setting;
                 gains.iter().filter(of_cell)
             };
             let ratio = |ratio: Option<Ratio>| ratio.map_or("–".to_owned(), |it| it.to_string());
@@ -129,7 +160,14 @@ fn table(settings: &[Option<Setting>], gains: &[Gain]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gain, Outcome, Setting, table};
+    use super::{Contender, Gain, Outcome, Setting, chosen, table};
+
+    #[test]
+    fn settings_of_one_name_are_chosen_with_no_change_of_their_contender() {
+        let chosen = chosen("max_mtu");
+        assert_eq!(chosen[0], (Contender::Ours, None));
+        assert!(chosen.len() > 1 && chosen.iter().all(|changed| changed.0 == Contender::Ours));
+    }
 
     #[test]
     fn a_setting_is_compared_with_what_it_changes() {
@@ -139,7 +177,7 @@ mod tests {
             server_cpu,
             ..Outcome::default()
         };
-        let setting = Some(Setting::SendFairness);
+        let setting = (Contender::RawQuinn, Some(Setting::SendFairness));
         let (base, changed) = (outcome(200.0, 3.0), outcome(300.0, 1.0));
         let gain = Gain::of(1, setting, &changed, &base);
         let table = table(&[setting], &[gain]);

@@ -30,7 +30,7 @@ impl Contender {
         setting: Option<Setting>,
     ) -> Result<()> {
         match self {
-            Self::Ours | Self::OursOwned => ours::serve().await,
+            Self::Ours | Self::OursOwned => ours::serve(setting).await,
             Self::Karyon => karyon::serve(runtime).await,
             Self::JsonrpseeWs | Self::JsonrpseeWsBare | Self::JsonrpseeHttp => {
                 jsonrpsee::serve().await
@@ -46,10 +46,21 @@ impl Contender {
 
     /// Connects, and calls until the run is over.
     pub(crate) async fn call(self, call: &Driven) -> Result<()> {
-        let Driven { hello, runtime, .. } = call;
+        let Driven {
+            hello,
+            runtime,
+            load,
+            ..
+        } = call;
         match self {
-            Self::Ours => call.over(async || ours::connect(hello, false).await).await,
-            Self::OursOwned => call.over(async || ours::connect(hello, true).await).await,
+            Self::Ours => {
+                call.over(async || ours::connect(hello, false, load.setting).await)
+                    .await
+            }
+            Self::OursOwned => {
+                call.over(async || ours::connect(hello, true, load.setting).await)
+                    .await
+            }
             Self::Karyon => {
                 call.over(async || karyon::connect(hello, runtime).await)
                     .await

@@ -1,14 +1,15 @@
-//! This framework, over QUIC. All settings are the defaults.
+//! This framework, over QUIC. All settings are the defaults, but for at most one.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use anyhow::Result;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
-use rpc_runtime::{Client, Identity, Server, Trust, rpc};
+use rpc_runtime::{Client, Identity, Server, TransportSettings, Trust, rpc};
 use tokio::task::JoinSet;
 
 use super::driven::Driven;
+use super::setting::Setting;
 use crate::caller::{self, Calls, Clock, Record};
 use crate::process::{Hello, announce};
 use crate::work::{self, Reading, check};
@@ -62,11 +63,20 @@ impl Shop for Desk {
 /// The result of `large`, 1 MiB of text.
 static LARGE: LazyLock<String> = LazyLock::new(|| work::text(1 << 20));
 
-pub(crate) async fn serve() -> Result<()> {
+fn transport(setting: Option<Setting>) -> TransportSettings {
+    let defaults = TransportSettings::default();
+    match setting {
+        Some(Setting::MaxMtu(bytes)) => defaults.max_mtu(bytes),
+        _ => defaults,
+    }
+}
+
+pub(crate) async fn serve(setting: Option<Setting>) -> Result<()> {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"])?;
     let certificate = identity.certificate().to_pem();
     let server = Server::builder(identity)
         .service(ShopServer::new(Desk))
+        .transport(transport(setting))
         .bind("127.0.0.1:0")?;
     announce(server.local_addr()?, Some(certificate))?;
     server.run().await;
@@ -81,15 +91,20 @@ struct Connection {
     owned: bool,
 }
 
-pub(crate) async fn connect(hello: &Hello, owned: bool) -> Result<impl Calls> {
-    let shop = shop(hello).await?;
+pub(crate) async fn connect(
+    hello: &Hello,
+    owned: bool,
+    setting: Option<Setting>,
+) -> Result<impl Calls> {
+    let shop = shop(hello, setting).await?;
     Ok(Connection { shop, owned })
 }
 
-async fn shop(hello: &Hello) -> Result<ShopClient> {
+async fn shop(hello: &Hello, setting: Option<Setting>) -> Result<ShopClient> {
     let trust = Trust::pem(hello.certificate_pem()?.as_bytes())?;
     let client = Client::builder()
         .trust(trust)
+        .transport(transport(setting))
         .connect(hello.address)
         .await?;
     Ok(ShopClient::new(client))
@@ -108,11 +123,11 @@ pub(crate) enum Large {
 
 /// Runs callers over one connection while large replies arrive. Records the large replies in `replies`.
 pub(crate) async fn call_with_large(driven: &Driven, large: Large, replies: &Record) -> Result<()> {
-    let shop = shop(&driven.hello).await?;
+    let shop = shop(&driven.hello, None).await?;
     let mut receiver = JoinSet::new();
     let source = match large {
         Large::Nowhere => None,
-        Large::Apart => Some(self::shop(&driven.hello).await?),
+        Large::Apart => Some(self::shop(&driven.hello, None).await?),
         Large::Beside => Some(shop.clone()),
     };
     if let Some(source) = source {

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
 };
 use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::version::TLS13;
 
 use super::certificate::Identity;
 use super::setting::Setting;
@@ -57,9 +60,18 @@ fn endpoint(
     )?)
 }
 
+fn provider(setting: Option<Setting>) -> Arc<CryptoProvider> {
+    Arc::new(Setting::provider(setting))
+}
+
 pub(crate) fn listen(identity: &Identity, setting: Option<Setting>) -> Result<Endpoint> {
     let chain = vec![identity.certificate.clone()];
-    let mut config = ServerConfig::with_single_cert(chain, identity.key.clone_key())?;
+    let tls = rustls::ServerConfig::builder_with_provider(provider(setting))
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(chain, identity.key.clone_key())?;
+    let crypto = QuicServerConfig::try_from(tls)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(transport(None, setting)?);
     endpoint(Ipv4Addr::LOCALHOST, Some(config), setting)
 }
@@ -67,7 +79,12 @@ pub(crate) fn listen(identity: &Identity, setting: Option<Setting>) -> Result<En
 pub(crate) async fn connect(hello: &Hello, setting: Option<Setting>) -> Result<Connection> {
     let mut roots = RootCertStore::empty();
     roots.add(hello.certificate_der()?)?;
-    let mut config = ClientConfig::with_root_certificates(Arc::new(roots))?;
+    let tls = rustls::ClientConfig::builder_with_provider(provider(setting))
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let crypto = QuicClientConfig::try_from(tls)?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport(Some(KEEP_ALIVE), setting)?);
     let endpoint = endpoint(Ipv4Addr::UNSPECIFIED, None, setting)?;
     Ok(endpoint

@@ -1,4 +1,4 @@
-//! A setting of quinn with another value than `quic.rs` gives it.
+//! A setting of quinn with another value than `quic.rs` gives it, or a setting of this framework.
 
 use std::fmt;
 use std::net::UdpSocket;
@@ -8,10 +8,13 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use quinn::congestion::CubicConfig;
 use quinn::{AckFrequencyConfig, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
+use rustls::crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
-/// A changed setting of quinn. Sizes are in bytes.
+use super::kind::Contender;
+
+/// A changed setting of quinn, or of this framework. Sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Setting {
@@ -30,6 +33,10 @@ pub(crate) enum Setting {
     DiscoverMtu(u16),
     /// A receive buffer for datagrams, although none are sent.
     Datagrams,
+    /// aws-lc-rs as the cryptographic library, in place of ring.
+    AwsLcRs,
+    /// The `max_mtu` of this framework's `TransportSettings`.
+    MaxMtu(u16),
 }
 
 /// The number of packets in one of quinn's packet trains. The kernel takes no more than 64 KiB at once.
@@ -61,12 +68,34 @@ impl Setting {
             SocketBuffers(4 * MIB),
             Mtu(1200),
             Mtu(1452),
+            Mtu(1472),
             Mtu(6500),
             Mtu(9000),
             Mtu(16 << 10),
             DiscoverMtu(6500),
             Datagrams,
+            AwsLcRs,
+            MaxMtu(1200),
+            MaxMtu(1472),
+            MaxMtu(6500),
+            MaxMtu(9000),
         ]
+    }
+
+    /// Returns the contender whose setting it is.
+    pub(crate) fn contender(self) -> Contender {
+        match self {
+            Self::MaxMtu(_) => Contender::Ours,
+            _ => Contender::RawQuinn,
+        }
+    }
+
+    /// Returns the cryptographic library of raw quinn.
+    pub(super) fn provider(setting: Option<Self>) -> CryptoProvider {
+        match setting {
+            Some(Self::AwsLcRs) => rustls::crypto::aws_lc_rs::default_provider(),
+            _ => rustls::crypto::ring::default_provider(),
+        }
     }
 
     /// Returns its name in the table.
@@ -84,6 +113,10 @@ impl Setting {
                 format!("MTU discovery to `upper_bound` {most}{}", train(most))
             }
             Self::Datagrams => "`datagram_receive_buffer_size` at its default".to_owned(),
+            Self::AwsLcRs => "aws-lc-rs in place of ring".to_owned(),
+            Self::MaxMtu(bytes) => {
+                format!("this framework, `max_mtu` {bytes}{}", train(bytes))
+            }
         }
     }
 
@@ -99,7 +132,7 @@ impl Setting {
                 config.ack_frequency_config(Some(acks))
             }
             Self::NoSegmentationOffload => config.enable_segmentation_offload(false),
-            Self::SocketBuffers(_) => config,
+            Self::SocketBuffers(_) | Self::AwsLcRs | Self::MaxMtu(_) => config,
             Self::Mtu(bytes) => {
                 // The initial congestion window of 14,720 bytes must hold a packet, or nothing is ever sent.
                 let mut congestion = CubicConfig::default();
