@@ -385,3 +385,59 @@ impl Drop for EndClientOnDrop {
         self.0.end_client();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails attempts at once for a minute, and returns when each was made, and its time limit.
+    async fn fail_for_a_minute(attempts: &mut ReconnectAttempts) -> Vec<(Duration, Duration)> {
+        let begin = Instant::now();
+        let mut made = Vec::new();
+        while begin.elapsed() < Duration::from_secs(60) {
+            let limit = attempts.next().await;
+            made.push((begin.elapsed(), limit));
+        }
+        made
+    }
+
+    /// Returns the longest time between two attempts that begin before and after `time`.
+    fn longest_delays(made: &[(Duration, Duration)], time: Duration) -> [Duration; 2] {
+        let delays = made
+            .windows(2)
+            .map(|pair| (pair[0].0, pair[1].0 - pair[0].0));
+        let (before, after): (Vec<_>, Vec<_>) = delays.partition(|(begin, _)| *begin < time);
+        [before, after].map(|delays| delays.into_iter().map(|(_, delay)| delay).max().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_after_a_loss_are_frequent_for_ten_seconds() {
+        let mut attempts = ReconnectAttempts::new(Backoff::default());
+        let since = Instant::now();
+        sleep(Duration::from_secs(6)).await;
+        attempts.lost(since);
+        let made = fail_for_a_minute(&mut attempts).await;
+        assert_eq!(made[0], (Duration::ZERO, RESTART_ATTEMPT));
+        assert_eq!(made[1].1, RESTART_ATTEMPT * 2);
+        assert_eq!(made.last().unwrap().1, Duration::MAX);
+        let [before, after] = longest_delays(&made, RESTART);
+        // A timer of tokio fires up to a millisecond late.
+        assert!(
+            before <= RESTART_BACKOFF + Duration::from_millis(2),
+            "{before:?}"
+        );
+        assert!(after > RESTART_BACKOFF, "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_for_a_server_that_drops_each_connection_become_rare() {
+        let mut attempts = ReconnectAttempts::new(Backoff::default());
+        // The first connection is made, and lost at once.
+        attempts.next().await;
+        attempts.lost(Instant::now());
+        let made = fail_for_a_minute(&mut attempts).await;
+        assert!(made.iter().all(|(_, limit)| *limit == Duration::MAX));
+        let [before, _] = longest_delays(&made, Duration::from_secs(30));
+        assert!(before > RESTART_BACKOFF, "{before:?}");
+    }
+}
