@@ -125,8 +125,8 @@ impl ServerHandle {
     ///
     /// State that depends on the former key becomes invalid. No session that began under it is resumed. Address validation
     /// tokens are not accepted, so a client that is about to return one must connect again. Stateless resets are signed with
-    /// a key derived from the new key and the same [`replica`](crate::ServerBuilder::replica). So clients of earlier connections learn of a restart of the server only when their
-    /// idle timeout has passed.
+    /// a key derived from the new key and the same [`replica`](crate::ServerBuilder::replica). So clients of earlier
+    /// connections learn of a restart of the server only when their idle timeout has passed.
     ///
     /// ```
     /// use std::path::Path;
