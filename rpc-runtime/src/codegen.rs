@@ -18,7 +18,7 @@ pub use std::vec::Vec;
 
 pub use futures_core::Stream;
 
-pub use crate::client::{Call, Client, Method, Notification, Streaming};
+pub use crate::client::{Call, Client, DeclaredMethod, Method, Notification, Streaming};
 
 pub use crate::codec::error::{DataWriter, ErrorData, ErrorDescription, RpcError};
 pub use crate::codec::params::decode::{Argument, arg, bytes, cow, optional_bytes, optional_cow};

@@ -46,7 +46,8 @@
 //! - [`RpcError`](trait@RpcError) is an error that the client receives as the same enum. [`CallError`] also covers
 //!   every other failure of a call.
 //! - A [`Middleware`](middleware::Middleware) wraps a service and sees each call before and after its handler. The
-//!   crate `rpc-layers` provides traces, metrics, authorization and limits.
+//!   crate `rpc-layers` provides traces, metrics, authorization and limits. A
+//!   [`ClientMiddleware`](middleware::ClientMiddleware) does the same for the calls of a client.
 //! - [`OpenRpc`](description::OpenRpc) is the description of a service, as an OpenRPC document. A server returns it as
 //!   the result of `rpc.discover`.
 //! - [`Identity`] is the certificate and key of a server or a client; [`Trust`] is the set of trust anchors of its

@@ -1,4 +1,6 @@
 //! The interface for middleware, which sees each call of a service and runs or answers it.
+//!
+//! A [`Middleware`] wraps a service on the server. A [`ClientMiddleware`] wraps the calls of a client.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,6 +18,10 @@ use crate::outcome::Outcome;
 use crate::service::Service;
 use crate::service::methods::{MethodCall, Methods};
 use crate::service::router::{Alike, Single};
+
+pub use crate::client::{
+    Attempt, ClientMiddleware, ClientNext, ClientOutcome, ClientRequest, ClientResponse,
+};
 
 /// A layer around a service. It sees each call before and after its handler, and may answer in place of the handler.
 ///

@@ -144,9 +144,11 @@ pub(crate) fn body(method: &Method<'_>) -> TokenStream {
     let name = &method.wire_name;
     let (params, returns) = (params(method), wire::returns(&method.output));
     let send = match method.is_notification {
-        true => generated!(invoke_notification(&__METHOD, #params)),
-        false if method.is_stream => generated!(invoke_items(&__METHOD, #params, #returns)),
-        false => generated!(invoke(&__METHOD, #params, #returns)),
+        true => generated!(invoke_notification(__METHOD.of::<Self>(), #params)),
+        false if method.is_stream => {
+            generated!(invoke_items(__METHOD.of::<Self>(), #params, #returns))
+        }
+        false => generated!(invoke(__METHOD.of::<Self>(), #params, #returns)),
     };
     let items = method.items().map(|items| {
         let (ident, upload) = (&items.ident, wire::upload(items));

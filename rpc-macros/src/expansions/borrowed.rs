@@ -236,7 +236,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("pickOne");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (
                         __rpc::arg::<&str>("first").send(&first),
                         __rpc::arg::<Option<&str>>("secondBest").send(&second_best),
@@ -252,7 +252,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("cow");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (
                         __rpc::cow("text").send(&text),
                         __rpc::optional_cow("more").send(&more),
@@ -268,7 +268,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("bytes");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (
                         __rpc::bytes("bytes").send(&bytes),
                         __rpc::optional_bytes("more").send(&more),
@@ -280,7 +280,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("point");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<Point<'_>>("point").send(&point),),
                     __rpc::returns_result::<Point<'_>, Point<'static>, DivideError>(),
                 )

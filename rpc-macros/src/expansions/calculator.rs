@@ -349,7 +349,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.add");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<i64>("a").send(&a), __rpc::arg::<i64>("b").send(&b)),
                     __rpc::returns::<i64, i64>(),
                 )
@@ -358,7 +358,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.divide");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<f64>("a").send(&a), __rpc::arg::<f64>("b").send(&b)),
                     __rpc::returns_result::<f64, f64, DivideError>(),
                 )
@@ -367,7 +367,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.count");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (
                         __rpc::arg::<&str>("text").send(&text),
                         __rpc::arg::<Option<&str>>("needle").send(&needle),
@@ -379,7 +379,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.scale");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (
                         __rpc::arg::<Vec<f64>>("values").send(&values),
                         __rpc::arg::<f64>("factor").send_always(&factor),
@@ -391,7 +391,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.sum").idempotent();
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     __rpc::entire(__rpc::arg::<Vec<i64>>("values").send(&values)),
                     __rpc::returns::<i64, i64>(),
                 )
@@ -400,7 +400,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.log");
             self.client
                 .invoke_notification(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<&str>("line").send(&line),),
                 )
         }
@@ -408,7 +408,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.tick");
             self.client
                 .invoke_notification(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<u64>("count").send(&count),),
                 )
                 .unreliable()
@@ -417,7 +417,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.digest");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<&str>("text").send(&text),),
                     __rpc::returns::<String, String>(),
                 )
@@ -426,7 +426,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.name");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     __rpc::NoParams,
                     __rpc::returns::<&str, __rpc::String>(),
                 )

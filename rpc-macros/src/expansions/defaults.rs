@@ -196,7 +196,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("type");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (
                         __rpc::arg::<u32>("in").send(&r#in),
                         __rpc::arg::<u32>("out").send_always(&out),
@@ -209,7 +209,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("absent");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<Missing>("what").send(&what),),
                     __rpc::returns::<(), ()>(),
                 )

@@ -250,7 +250,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("get");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<K>("key").send(&key),),
                     __rpc::returns::<Option<&V>, Option<V>>(),
                 )
@@ -266,7 +266,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("put");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (
                         __rpc::arg::<[K; N]>("keys").send(&keys),
                         __rpc::arg::<V>("value").send(&value),

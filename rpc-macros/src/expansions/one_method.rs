@@ -124,7 +124,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("echo");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<&str>("text").send(&text),),
                     __rpc::returns::<String, String>(),
                 )

@@ -207,7 +207,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("price");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (
                         __rpc::arg::<&str>("what").send(&what),
                         __rpc::arg::<u32>("count").send_always(&count),
@@ -221,7 +221,11 @@ const _: () = {
         ) -> __rpc::Streaming<T> {
             static __METHOD: __rpc::Method = __rpc::Method::new("offers");
             self.client
-                .invoke_items(&__METHOD, __rpc::NoParams, __rpc::returns::<T, T>())
+                .invoke_items(
+                    __METHOD.of::<Self>(),
+                    __rpc::NoParams,
+                    __rpc::returns::<T, T>(),
+                )
                 .with_items(wishes, __rpc::upload::<String>())
         }
         fn __default_price_1() -> u32 {

@@ -210,7 +210,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("ticks");
             self.client
                 .invoke_items(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<&str>("symbol").send(&symbol),),
                     __rpc::returns::<Tick<'_>, Tick<'static>>(),
                 )
@@ -219,7 +219,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("fallible");
             self.client
                 .invoke_items(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     __rpc::NoParams,
                     __rpc::returns_result::<u64, u64, FeedError>(),
                 )
@@ -233,7 +233,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("sum");
             self.client
                 .invoke(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     (__rpc::arg::<u64>("start").send(&start),),
                     __rpc::returns::<u64, u64>(),
                 )
@@ -247,7 +247,7 @@ const _: () = {
             static __METHOD: __rpc::Method = __rpc::Method::new("echo");
             self.client
                 .invoke_items(
-                    &__METHOD,
+                    __METHOD.of::<Self>(),
                     __rpc::NoParams,
                     __rpc::returns::<String, String>(),
                 )

@@ -1,22 +1,26 @@
 //! Batches: calls and notifications that are sent as one message.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::client::batch_entry::{
+    BatchMessage, EntryDecoder, EntryReply, EntryResult, EntryResults, decoder,
+};
 use crate::client::call::Call;
 use crate::client::connection::ClientConnection;
-use crate::client::decode::{decode_body, restore, with_parser};
+use crate::client::decode::{restore, with_parser};
 use crate::client::dedicated_stream::{self, DedicatedRequest, reported_deadline};
 use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::{Client, ClientInner};
-use crate::client::mux_stream::CallId;
+use crate::client::layered_entry::{LayeredEntry, poll_all};
 use crate::client::notification::Notification;
 use crate::client::options::TimeLimit;
 use crate::client::response_metadata::ResponseMetadata;
@@ -58,10 +62,10 @@ pub struct Batch {
     client: Arc<ClientInner>,
     number: BatchNumber,
     time: TimeLimit,
-    message: Vec<u8>,
+    message: BatchMessage,
     decoders: Vec<EntryDecoder>,
-    /// Indexes of the entries that were written, by id.
-    ids: HashMap<u64, usize>,
+    /// The entries that pass through the middleware of the client, and are written when the batch is sent.
+    layered: Vec<LayeredEntry>,
     /// Reasons why entries were not written, by index.
     rejected: HashMap<usize, String>,
 }
@@ -76,10 +80,6 @@ impl BatchNumber {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
-
-/// Decodes the reply to one entry as the result of its call.
-type EntryDecoder =
-    Box<dyn Fn(Result<ResponseBody<'_, '_>, CallFailure>) -> Box<dyn Any + Send> + Send>;
 
 /// A call of a batch. [`BatchResponse::take`] returns its result.
 ///
@@ -115,12 +115,12 @@ impl Client {
     /// Starts an empty batch.
     pub fn batch(&self) -> Batch {
         Batch {
-            client: Arc::clone(&self.0),
+            client: Arc::clone(&self.inner),
             number: BatchNumber::next(),
-            time: TimeLimit::inherited(&self.0.options),
-            message: Vec::new(),
+            time: TimeLimit::inherited(&self.inner.options),
+            message: BatchMessage::default(),
             decoders: Vec::new(),
-            ids: HashMap::new(),
+            layered: Vec::new(),
             rejected: HashMap::new(),
         }
     }
@@ -141,6 +141,9 @@ impl Batch {
     /// The call's timeout is sent to the server and does not limit [`send`](Self::send). [`Call::dedicated_stream`] has no
     /// effect.
     ///
+    /// The [middleware](crate::ClientBuilder::middleware) of the client runs for each entry when the batch is sent. The batch
+    /// waits until it has run for all entries. Entries that it sends again are sent together in another batch.
+    ///
     /// A call that cannot be an entry of this batch is not sent, and [`BatchResponse::take`] returns [`CallError::Encode`]
     /// for it. These are calls whose arguments cannot be written as JSON, calls with items, and calls of another client.
     pub fn call<T, E>(&mut self, mut call: Call<T, E>) -> BatchEntry<T, E>
@@ -150,24 +153,18 @@ impl Batch {
     {
         let index = self.decoders.len();
         let id = self.client.next_dedicated_id();
-        match call.dispatch.encode_entry(&self.client, id) {
-            Ok(entry) => {
-                push_entry(&mut self.message, entry);
-                let CallId(id) = id;
-                self.ids.insert(id, index);
+        let layers = call.layers.take();
+        self.decoders.push(decoder(call.reader, layers.is_some()));
+        match (call.dispatch.encode_entry(&self.client, id), layers) {
+            (Ok(_), Some(layers)) => {
+                let entry = LayeredEntry::call(layers, call.dispatch, index);
+                self.layered.push(entry);
             }
-            Err(reason) => {
+            (Ok(entry), None) => self.message.add(entry, Some((id, index))),
+            (Err(reason), _) => {
                 self.rejected.insert(index, reason);
             }
         }
-        let reader = call.reader;
-        self.decoders.push(Box::new(move |reply| {
-            let result: Result<T, CallError<E>> = match reply {
-                Ok(body) => decode_body(reader, body),
-                Err(failure) => Err(failure.into()),
-            };
-            Box::new(result)
-        }));
         BatchEntry {
             batch: self.number,
             index,
@@ -175,20 +172,29 @@ impl Batch {
         }
     }
 
-    /// Adds a notification of the same client to the batch.
+    /// Adds a notification of the same client to the batch. A notification that the
+    /// [middleware](crate::ClientBuilder::middleware) of the client answers with an error is not sent.
     ///
     /// # Errors
     /// Returns [`CallError::Encode`] if the arguments cannot be written as JSON, or if the notification belongs to another
     /// client. The batch is then unchanged.
     pub fn notify(&mut self, mut notification: Notification) -> Result<(), CallError> {
+        let layers = notification.take_layers();
         let entry = notification.encode_entry(&self.client);
-        push_entry(&mut self.message, entry.map_err(CallError::Encode)?);
+        let entry = entry.map_err(CallError::Encode)?;
+        match layers {
+            None => self.message.add(entry, None),
+            Some(layers) => {
+                let entry = LayeredEntry::notification(layers, notification);
+                self.layered.push(entry);
+            }
+        }
         Ok(())
     }
 
     /// Sends the batch on a dedicated stream and waits for the replies, if it contains calls.
     ///
-    /// The batch waits for a connection as a call does, and is never sent twice.
+    /// The batch waits for a connection as a call does. The client itself never sends it twice.
     ///
     /// # Errors
     /// Returns an error if the batch as a whole has no reply: the connection is lost, the time is over, or the server
@@ -200,13 +206,14 @@ impl Batch {
     /// # Cancel safety
     /// Dropping the future cancels every call of the batch.
     pub async fn send(mut self) -> Result<BatchResponse, CallError> {
-        let replies = BatchResponse {
+        let mut replies = BatchResponse {
             batch: self.number,
             results: HashMap::new(),
             metadata: HashMap::new(),
             rejected: std::mem::take(&mut self.rejected),
         };
-        if self.message.is_empty() {
+        let mut layered = std::mem::take(&mut self.layered);
+        if self.message.is_empty() && layered.is_empty() {
             return Ok(replies);
         }
         let remaining = self.time.remaining();
@@ -214,21 +221,85 @@ impl Batch {
             return Err(CallError::Timeout);
         }
         let client = Arc::clone(&self.client);
-        let sent = client.timers.limit(remaining, self.exchange(replies)).await;
-        sent.unwrap_or(Err(CallError::Timeout))
+        let sent = match layered.is_empty() {
+            true => {
+                let exchange = self.exchange(&mut replies);
+                client.timers.limit(remaining, exchange).await
+            }
+            false => {
+                let exchange = self.exchange_layered(&mut layered, &mut replies);
+                let sent = client.timers.limit(remaining, exchange).await;
+                layered.into_iter().for_each(LayeredEntry::time_out);
+                sent
+            }
+        };
+        sent.unwrap_or(Err(CallError::Timeout)).map(|()| replies)
     }
 
-    async fn exchange(mut self, mut replies: BatchResponse) -> Result<BatchResponse, CallError> {
-        self.message.extend_from_slice(b"]\n");
+    /// Sends the entries as their middleware asks, and puts their results into `replies`.
+    async fn exchange_layered(
+        &mut self,
+        entries: &mut [LayeredEntry],
+        replies: &mut BatchResponse,
+    ) -> Result<(), CallError> {
+        let limit = self.time.remaining();
+        entries.iter_mut().for_each(|entry| entry.begin(limit));
+        // Entries without middleware are part of the first message.
+        let mut has_plain = !self.message.is_empty();
+        let (mut failure, mut has_failed) = (None, false);
+        loop {
+            poll_fn(|cx| poll_all(entries, cx)).await;
+            for entry in &mut *entries {
+                entry.write(&self.client, &mut self.message);
+                if let Some(index) = entry.without_reply() {
+                    replies.metadata.remove(&index);
+                }
+            }
+            if self.message.is_empty() {
+                if entries.iter().all(LayeredEntry::has_ended) {
+                    break;
+                }
+                continue;
+            }
+            let sent = {
+                let mut exchange = pin!(self.exchange(replies));
+                poll_fn(|cx| {
+                    // An entry may end, or be run again, without the reply.
+                    let _ = poll_all(entries, cx);
+                    exchange.as_mut().poll(cx)
+                })
+                .await
+            };
+            let failed = sent.as_ref().err();
+            for entry in &mut *entries {
+                entry.end_run(failed, &mut replies.results);
+            }
+            self.message.clear();
+            has_failed |= has_plain && sent.is_err();
+            has_plain = false;
+            failure = sent.err().or(failure);
+        }
+        for entry in entries {
+            has_failed |= entry.finish(&self.decoders, &mut replies.results);
+        }
+        match failure.filter(|_| has_failed) {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the message, and waits for the replies.
+    async fn exchange(&mut self, replies: &mut BatchResponse) -> Result<(), CallError> {
+        let message = self.message.end();
         let connection = self.client.next_connection(None).await?;
         connection.record_call();
-        if self.ids.is_empty() {
-            dedicated_stream::notify(connection, self.message).await?;
-            return Ok(replies);
+        if self.message.ids.is_empty() {
+            dedicated_stream::notify(connection, message).await?;
+            return Ok(());
         }
         let mut reply = dedicated_stream::call(DedicatedRequest {
             connection: Arc::clone(&connection),
-            message: std::mem::take(&mut self.message),
+            message,
             id: None,
             upload: None,
             deadline: self.time.remaining().and_then(reported_deadline),
@@ -239,19 +310,13 @@ impl Batch {
         let decoded = with_parser(|parser| {
             let mut document = parser.parse(&mut reply).ok()?;
             document.lend(&arena);
-            replies.decode(document.root(), &self, &connection)
+            replies.decode(document.root(), self, &connection)
         });
         decoded.unwrap_or_else(|| {
             restore(&mut reply, length);
             Err(CallFailure::malformed(&reply).into())
-        })?;
-        Ok(replies)
+        })
     }
-}
-
-fn push_entry(message: &mut Vec<u8>, entry: &[u8]) {
-    message.push(if message.is_empty() { b'[' } else { b',' });
-    message.extend_from_slice(entry);
 }
 
 impl fmt::Debug for Batch {
@@ -290,7 +355,7 @@ impl fmt::Debug for Batch {
 /// ```
 pub struct BatchResponse {
     batch: BatchNumber,
-    results: HashMap<usize, Box<dyn Any + Send>>,
+    results: EntryResults,
     /// The metadata of the responses that have some.
     metadata: HashMap<usize, ResponseMetadata>,
     rejected: HashMap<usize, String>,
@@ -329,7 +394,7 @@ impl BatchResponse {
                 let id = members.filter(|(name, _)| *name == "id").last();
                 Id::read_call_id(id?.1)
             });
-            let Some(&index) = id.and_then(|id| batch.ids.get(&id)) else {
+            let Some(&index) = id.and_then(|id| batch.message.ids.get(&id)) else {
                 if unmatched.is_none() {
                     let text = ser::to_text(&element).unwrap_or_default();
                     connection.log_unmatched(text.as_bytes());
@@ -338,10 +403,15 @@ impl BatchResponse {
                 continue;
             };
             let outcome = response.map(|response| response.outcome);
-            let outcome = outcome
-                .ok_or_else(|| CallFailure::MalformedReply(CallFailure::excerpt_of(element)));
+            let reply = match outcome {
+                Some(outcome) => EntryReply::Received(outcome),
+                None => {
+                    let received = CallFailure::excerpt_of(element);
+                    EntryReply::Missing(CallFailure::MalformedReply(received))
+                }
+            };
             if let Entry::Vacant(result) = self.results.entry(index) {
-                result.insert((batch.decoders[index])(outcome));
+                result.insert((batch.decoders[index])(reply));
                 let metadata = ResponseMetadata::of_entry(element);
                 if !metadata.is_empty() {
                     self.metadata.insert(index, metadata);
@@ -350,7 +420,10 @@ impl BatchResponse {
         }
         for (index, decode) in batch.decoders.iter().enumerate() {
             let result = self.results.entry(index);
-            result.or_insert_with(|| decode(Err(CallFailure::MissingInBatch(unmatched.clone()))));
+            result.or_insert_with(|| {
+                let missing = CallFailure::MissingInBatch(unmatched.clone());
+                decode(EntryReply::Missing(missing))
+            });
         }
         Some(Ok(()))
     }
@@ -394,6 +467,7 @@ impl BatchResponse {
             return Err(CallError::Encode(reason));
         }
         let result = self.results.remove(&entry.index);
+        let result = result.map(|EntryResult { result, .. }| result);
         match result.and_then(|result| result.downcast::<Result<T, CallError<E>>>().ok()) {
             Some(result) => *result,
             None => Err(CallFailure::MissingInBatch(None).into()),

@@ -12,6 +12,7 @@ use crate::client::dial::{ConnectError, DialSettings, Dialer};
 use crate::client::handle::Client;
 #[cfg(feature = "testing")]
 use crate::client::linked::LinkedService;
+use crate::client::middleware::chain::{ClientMiddleware, Middlewares};
 use crate::client::options::{ClientOptions, MetadataSource};
 use crate::client::retry::backoff::Backoff;
 use crate::description::discover::DiscoverOptions;
@@ -203,7 +204,8 @@ impl<R> ClientBuilder<R> {
     /// Adds metadata to all calls and notifications. Defaults to none.
     ///
     /// The client calls `add` whenever a call or notification is created. `add` calls its argument with each name and value.
-    /// A value that a call [adds itself](crate::Call::meta) replaces a value of the same name.
+    /// A value that a call [adds itself](crate::Call::meta) replaces a value of the same name. A
+    /// [`middleware`](Self::middleware) can wait for a value, such as a new token.
     ///
     /// ```
     /// # use rpc_runtime::{Client, Context, rpc};
@@ -240,6 +242,15 @@ impl<R> ClientBuilder<R> {
         F: Fn(&Event<'_>) + Send + Sync + 'static,
     {
         self.settings.options.events.add(on_event);
+        self
+    }
+
+    /// Adds a [middleware](crate::middleware::ClientMiddleware) around all calls of the client. Defaults to none.
+    ///
+    /// The middleware that is added first is the outermost: it sees a call first, and its response last.
+    /// [`Client::with_middleware`] adds middleware for some of the calls on a connection.
+    pub fn middleware<M: ClientMiddleware>(mut self, middleware: M) -> Self {
+        Middlewares::add(&mut self.settings.options.middleware, Arc::new(middleware));
         self
     }
 
@@ -574,7 +585,7 @@ impl<R> ClientBuilder<R> {
         ));
         let client = Client::of_endpoints(options, services);
         let ClientSettings { dial, ejection, .. } = self.settings;
-        let endpoints = Endpoints::new(&client.0, EndpointSettings { dial, ejection });
+        let endpoints = Endpoints::new(&client.inner, EndpointSettings { dial, ejection });
         Ok((client, endpoints))
     }
 

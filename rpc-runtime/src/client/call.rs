@@ -10,16 +10,20 @@ use std::time::Duration;
 use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::client::decode::decode_reply;
 use crate::client::dispatch::Dispatch;
-use crate::client::error::CallError;
+use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::Client;
-use crate::client::method::{Method, MethodName};
+use crate::client::method::{DeclaredMethod, MethodName};
+use crate::client::middleware::layers::{Layers, Step, decode_response, received_error};
+use crate::client::middleware::response::{ClientOutcome, ResponseContent};
 use crate::client::response_metadata::ReadMetadata;
 use crate::client::streaming::request;
 use crate::codec::error::ErrorObject;
 use crate::codec::params::encode::{self, Sent, SentParams, Write};
+use crate::codec::response::ResponseBody;
 use crate::codec::result::{ResultReader, Returns};
 use crate::codec::ser;
 
@@ -118,6 +122,9 @@ use crate::codec::ser;
 /// retried while most calls fail. [`no_retry`](Self::no_retry) sends a call at most once. Notifications and batches are
 /// never retried, nor are the calls of a client that does not [`reconnect`](crate::ClientBuilder::reconnect).
 ///
+/// The [middleware](crate::middleware::ClientMiddleware) of a client runs around all attempts of a call, and may itself send the
+/// call again.
+///
 /// # Cancel safety
 /// Dropping a call that has been polled cancels it, and the server drops the handler's future. Other calls on the connection
 /// are not affected.
@@ -125,7 +132,12 @@ use crate::codec::ser;
 pub struct Call<T, E = Infallible> {
     pub(super) dispatch: Dispatch,
     pub(super) reader: ResultReader<T, E>,
+    /// `None` if the client has no middleware.
+    pub(super) layers: Option<Box<Layers>>,
 }
+
+/// The number of a run that has ended, with its result; `None` if the call is sent again.
+type EndedRun<T, E> = Option<(u32, Result<T, CallError<E>>)>;
 
 impl Client {
     /// Calls a method by name. `params` must serialize to an array, an object or nothing (`()`).
@@ -143,22 +155,30 @@ impl Client {
         P: Serialize + ?Sized,
     {
         let params = encode::entire(Sent::nameless(params));
-        let dispatch = Dispatch::new(Arc::clone(&self.0), MethodName::Text(method), params);
-        let reader = ResultReader::new();
-        Call { dispatch, reader }
+        self.call_with(MethodName::Text(method), params, ResultReader::new())
+    }
+
+    fn call_with<T, E>(
+        &self,
+        method: MethodName<'_>,
+        params: impl SentParams,
+        reader: ResultReader<T, E>,
+    ) -> Call<T, E> {
+        Call {
+            dispatch: Dispatch::new(Arc::clone(&self.inner), method, params),
+            reader,
+            layers: self.layers(method),
+        }
     }
 
     #[doc(hidden)]
     pub fn invoke<P: SentParams, T, O, E>(
         &self,
-        method: &'static Method,
+        method: DeclaredMethod,
         params: P,
         returns: Returns<T, O, E>,
     ) -> Call<O, E> {
-        let method = MethodName::Declared(method);
-        let dispatch = Dispatch::new(Arc::clone(&self.0), method, params);
-        let reader = returns.reader;
-        Call { dispatch, reader }
+        self.call_with(MethodName::Declared(method), params, returns.reader)
     }
 }
 
@@ -203,6 +223,13 @@ impl<T, E> Call<T, E> {
     /// Sends the call at most once: see [Retries](#retries).
     pub fn no_retry(mut self) -> Self {
         self.dispatch.outgoing.options.retries = false;
+        self.send_once()
+    }
+
+    fn send_once(mut self) -> Self {
+        if let Some(layers) = &mut self.layers {
+            layers.send_once();
+        }
         self
     }
 
@@ -251,7 +278,125 @@ impl<T, E> Call<T, E> {
         I: 'static,
     {
         self.dispatch.set_upload(request::upload(items, write));
-        self
+        self.send_once()
+    }
+
+    /// Waits for the end of an attempt, and decodes its reply after `see` has seen it.
+    #[inline]
+    fn poll_attempt(
+        &mut self,
+        metadata: &mut impl ReadMetadata,
+        cx: &mut Context<'_>,
+        see: impl FnOnce(&ResponseBody<'_, '_>, usize),
+    ) -> Poll<Result<T, CallError<E>>> {
+        let Self {
+            dispatch, reader, ..
+        } = self;
+        let result = match ready!(dispatch.poll_reply(cx)) {
+            Ok(()) => {
+                let decoded = decode_reply(*reader, &mut dispatch.outgoing.reply, metadata, see);
+                let result = decoded.unwrap_or_else(|| Err(dispatch.malformed().into()));
+                dispatch.record_reply(result.as_ref().err());
+                result
+            }
+            Err(failure) => Err(failure.into()),
+        };
+        dispatch.record_end(result.as_ref().err());
+        Poll::Ready(result)
+    }
+
+    /// Prepares a retry of a call that ended with this result. Returns `false` if none is allowed.
+    #[inline]
+    fn retry(&mut self, result: &mut Result<T, CallError<E>>) -> bool {
+        match result {
+            Err(CallError::Connection { execution, .. }) => self.dispatch.retry(execution),
+            _ => false,
+        }
+    }
+
+    /// Polls the call through the middleware of its client.
+    #[cold]
+    fn poll_layered(
+        &mut self,
+        metadata: &mut impl ReadMetadata,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, CallError<E>>> {
+        let mut ended = None;
+        while let Some(layers) = &mut self.layers {
+            let dispatch = &mut self.dispatch;
+            if layers.is_new() {
+                let remaining = dispatch.begin_layered();
+                layers.begin(&dispatch.outgoing.options.metadata, remaining);
+            }
+            if let Poll::Ready(response) = layers.poll(cx) {
+                if response.run.is_none() {
+                    metadata.clear();
+                }
+                let result = match ended {
+                    Some((run, result)) if response.run == Some(run) => result,
+                    _ => decode_response(response, self.reader),
+                };
+                return self.end_layered(result);
+            }
+            match layers.next_step() {
+                Step::Wait => {
+                    dispatch.stop_run();
+                    ready!(dispatch.poll_timeout(cx));
+                    layers.abort(ClientOutcome::TimedOut);
+                    return self.end_layered(Err(CallError::Timeout));
+                }
+                Step::Start(_) if layers.refuse_second_run() => continue,
+                Step::Start(sent) => {
+                    metadata.clear();
+                    dispatch.restart(sent);
+                }
+                Step::Continue => {}
+            }
+            ended = ready!(self.poll_run(metadata, cx));
+        }
+        Poll::Ready(Err(CallFailure::AlreadyCompleted.into()))
+    }
+
+    fn end_layered(&mut self, result: Result<T, CallError<E>>) -> Poll<Result<T, CallError<E>>> {
+        self.layers = None;
+        // The middleware may have answered a call that runs.
+        self.dispatch.stop_run();
+        self.dispatch.finish();
+        Poll::Ready(result)
+    }
+
+    /// Waits for the end of an attempt, and reports it to the middleware.
+    fn poll_run(
+        &mut self,
+        metadata: &mut impl ReadMetadata,
+        cx: &mut Context<'_>,
+    ) -> Poll<EndedRun<T, E>> {
+        let (now, sent) = (Instant::now(), self.dispatch.attempts());
+        let (mut length, mut received) = (0, None);
+        let polled = self.poll_attempt(metadata, cx, |body, bytes| {
+            length = bytes;
+            received = received_error(body);
+        });
+        let Some(layers) = &mut self.layers else {
+            return Poll::Ready(None);
+        };
+        if self.dispatch.attempts() > sent {
+            layers.attempt_started(now);
+        }
+        let mut result = ready!(polled);
+        let reply = self.dispatch.take_reply(length);
+        let mut content = match &result {
+            Ok(_) => ResponseContent::Success(Some(reply)),
+            Err(error) => ResponseContent::Failed(error.untyped(received)),
+        };
+        layers.attempt_ended(content.outcome(), self.dispatch.server());
+        if self.retry(&mut result) {
+            metadata.clear();
+            return Poll::Ready(None);
+        }
+        content.set_execution(result.as_ref().err());
+        let layers = self.layers.as_mut();
+        Poll::Ready(layers.map(|layers| (layers.complete(content, cx), result)))
     }
 }
 
@@ -271,25 +416,16 @@ impl<T, E> Call<T, E> {
         metadata: &mut impl ReadMetadata,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, CallError<E>>> {
-        let Self { dispatch, reader } = self;
+        if self.layers.is_some() {
+            return self.poll_layered(metadata, cx);
+        }
         loop {
-            let mut result = match ready!(dispatch.poll_reply(cx)) {
-                Ok(()) => {
-                    let decoded = decode_reply(*reader, &mut dispatch.outgoing.reply, metadata);
-                    let result = decoded.unwrap_or_else(|| Err(dispatch.malformed().into()));
-                    dispatch.record_reply(result.as_ref().err());
-                    result
-                }
-                Err(failure) => Err(failure.into()),
-            };
-            dispatch.record_end(result.as_ref().err());
-            if let Err(CallError::Connection { execution, .. }) = &mut result
-                && dispatch.retry(execution)
-            {
+            let mut result = ready!(self.poll_attempt(metadata, cx, |_, _| ()));
+            if self.retry(&mut result) {
                 metadata.clear();
                 continue;
             }
-            dispatch.finish();
+            self.dispatch.finish();
             return Poll::Ready(result);
         }
     }

@@ -15,12 +15,13 @@ thread_local! {
     static PARSER: Cell<Option<Box<Parser>>> = const { Cell::new(None) };
 }
 
-/// Decodes a reply in place, with its metadata if the caller reads it. Returns `None` if it is not a response; it is then
-/// unchanged.
+/// Decodes a reply in place, with its metadata if the caller reads it, after `see` has seen it and its length. Returns `None`
+/// if it is not a response; it is then unchanged.
 pub(super) fn decode_reply<T, E>(
     reader: ResultReader<T, E>,
     reply: &mut Vec<u8>,
     metadata: &mut impl ReadMetadata,
+    see: impl FnOnce(&ResponseBody<'_, '_>, usize),
 ) -> Option<Result<T, CallError<E>>> {
     if let Some(take) = reader.unparsed {
         return Some(Ok(take(reply)));
@@ -37,6 +38,7 @@ pub(super) fn decode_reply<T, E>(
         let has_one_id = leading.is_none() || leading == response.id;
         (is_reply && has_one_id).then(|| {
             metadata.receive(&document);
+            see(&response.outcome, length);
             decode_body(reader, response.outcome)
         })
     });

@@ -1,13 +1,17 @@
 //! Dispatches a call: sends the request, retries it if it was lost, and waits for the reply.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use crate::client::dedicated_stream::{self, DedicatedRequest, reported_deadline};
 use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::ClientInner;
+use crate::client::metadata::MetadataWriter;
 use crate::client::method::{MessageHead, Method, MethodName};
+use crate::client::middleware::response::KeptReply;
 use crate::client::mux_stream::CallId;
 use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
@@ -271,12 +275,71 @@ impl Dispatch {
             return Err(CallFailure::Encode(reason.clone()));
         }
         if let Some(remaining) = self.outgoing.options.time.remaining() {
-            if remaining.is_zero() {
+            if remaining.is_zero() || self.is_timed_out() {
                 return Err(CallFailure::TimedOut);
             }
-            self.timer = Some(self.client.timers.start(remaining));
+            if self.timer.is_none() {
+                self.timer = Some(self.client.timers.start(remaining));
+            }
         }
         Ok(())
+    }
+
+    /// Starts the time limit of a call before its middleware. Returns the time that remains.
+    #[cold]
+    pub(super) fn begin_layered(&mut self) -> Option<Duration> {
+        self.outgoing.options.keeps_reply = true;
+        let remaining = self.outgoing.options.time.remaining()?;
+        self.timer = Some(self.client.timers.start(remaining));
+        Some(remaining)
+    }
+
+    /// Prepares another run of the call, with this metadata.
+    #[cold]
+    pub(super) fn restart(&mut self, metadata: MetadataWriter) {
+        self.stop_run();
+        self.outgoing.options.metadata = metadata;
+        self.outgoing.reply.clear();
+        self.picker = Picker::default();
+        self.progress = Progress::New;
+    }
+
+    /// Cancels a run that has not ended.
+    #[cold]
+    pub(super) fn stop_run(&mut self) {
+        match (self.progress, &self.held) {
+            (Progress::New | Progress::Done, _) => {}
+            // Not sent yet; another run may send them.
+            (_, Held::Upload(_)) => self.progress = Progress::Done,
+            _ => self.cancel(),
+        }
+    }
+
+    /// Returns the number of attempts that were sent.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts.sent()
+    }
+
+    /// Returns the address of the server of the last attempt.
+    pub(super) fn server(&self) -> Option<SocketAddr> {
+        self.picker.connection()?.transport.remote_address()
+    }
+
+    /// Takes the reply that was decoded, whose length was `length`.
+    #[cold]
+    pub(super) fn take_reply(&mut self, length: usize) -> KeptReply {
+        let decoding = match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Decoding { _decoding } => Some(_decoding),
+            held => {
+                self.held = held;
+                None
+            }
+        };
+        KeptReply {
+            line: std::mem::take(&mut self.outgoing.reply),
+            length,
+            _decoding: decoding,
+        }
     }
 
     /// Sends the request on a connection that takes calls.
@@ -391,6 +454,9 @@ impl Dispatch {
     /// Releases a large reply that was decoded, with its memory charge.
     #[cold]
     fn release_reply(&mut self) {
+        if self.outgoing.options.keeps_reply {
+            return;
+        }
         self.held = Held::Nothing;
         self.outgoing.reply = Vec::new();
     }

@@ -33,7 +33,7 @@ use crate::transport::ConnectionError;
 /// }
 /// # }
 /// ```
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum CallError<E = Infallible> {
     /// The handler's own error.
@@ -202,6 +202,28 @@ impl<E> CallError<E> {
             Self::TimeoutAtLimit(_) => true,
             Self::Remote(error) => TRY_AGAIN.contains(&error.code()),
             _ => false,
+        }
+    }
+
+    /// Returns the error with the handler's own error as it was received.
+    #[cold]
+    pub(super) fn untyped(&self, received: Option<ErrorObject>) -> CallError<ErrorObject> {
+        match self {
+            Self::Application(_) => match received {
+                Some(error) => CallError::Application(error),
+                None => CallError::Decode("the error is missing".into()),
+            },
+            Self::Remote(error) => CallError::Remote(error.clone()),
+            Self::Timeout => CallError::Timeout,
+            Self::TimeoutAtLimit(waited) => CallError::TimeoutAtLimit(waited.clone()),
+            Self::Cancelled => CallError::Cancelled,
+            Self::StreamEnded => CallError::StreamEnded,
+            Self::Connection { execution, reason } => CallError::Connection {
+                execution: *execution,
+                reason: reason.clone(),
+            },
+            Self::Encode(reason) => CallError::Encode(reason.clone()),
+            Self::Decode(reason) => CallError::Decode(reason.clone()),
         }
     }
 

@@ -14,6 +14,9 @@ use crate::client::balance::health::EndpointHealth;
 use crate::client::connection::{ClientConnection, ConnectionOwner};
 use crate::client::dial::ConnectError;
 use crate::client::error::CallFailure;
+use crate::client::method::MethodName;
+use crate::client::middleware::chain::{ClientMiddleware, Middlewares};
+use crate::client::middleware::layers::Layers;
 use crate::client::mux_stream::CallId;
 use crate::client::options::ClientOptions;
 use crate::client::outgoing::{OutgoingPool, PooledOutgoing};
@@ -103,7 +106,10 @@ use crate::transport::{Connection, ConnectionError};
 /// - Each server must present a certificate for the name by which it was dialled
 ///   ([`Address::server_name`](crate::Address::server_name)).
 #[derive(Clone)]
-pub struct Client(pub(super) Arc<ClientInner>);
+pub struct Client {
+    pub(super) inner: Arc<ClientInner>,
+    middleware: Option<Middlewares>,
+}
 
 pub(super) struct ClientInner {
     pub(super) status: watch::Sender<Status>,
@@ -144,9 +150,9 @@ impl Client {
     /// # Cancel safety
     /// This method is cancel safe.
     pub async fn close(&self) {
-        self.0.end(ConnectionError::ClosedHere);
-        self.0.tasks.close();
-        self.0.tasks.wait().await;
+        self.inner.end(ConnectionError::ClosedHere);
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
     }
 
     /// Waits until the client is closed, and returns the reason: [`close`](Self::close) was called, or the connection was
@@ -155,7 +161,7 @@ impl Client {
     /// # Cancel safety
     /// This method is cancel safe.
     pub async fn closed(&self) -> ConnectionError {
-        let mut status = self.0.status.subscribe();
+        let mut status = self.inner.status.subscribe();
         match status.wait_for(Status::is_closed).await.as_deref() {
             Ok(Status {
                 state: ConnectionState::Closed(reason),
@@ -174,7 +180,7 @@ impl Client {
     /// Returns an error if no socket can be opened. The old socket stays in use.
     pub fn rebind(&self) -> std::io::Result<()> {
         // A connection that is opened later has a new socket anyway.
-        let connections = self.0.connections();
+        let connections = self.inner.connections();
         connections.iter().try_for_each(|c| c.transport.rebind())
     }
 
@@ -197,7 +203,7 @@ impl Client {
     /// # }
     /// ```
     pub fn state(&self) -> ConnectionState {
-        self.0.status.borrow().state.clone()
+        self.inner.status.borrow().state.clone()
     }
 
     /// Returns the memory that the client holds for its servers, in bytes, rounded up to 64 KiB for each connection. It is
@@ -211,7 +217,7 @@ impl Client {
     /// For a client that [`Context::client`](crate::Context::client) returned, it is the memory that this side holds for all
     /// of its peers.
     pub fn memory_held(&self) -> usize {
-        self.0.options.memory.used()
+        self.inner.options.memory.used()
     }
 
     /// Waits until the client is connected; with several servers, to one of them. A client that
@@ -224,8 +230,8 @@ impl Client {
     /// # Cancel safety
     /// This method is cancel safe.
     pub async fn ready(&self) -> Result<(), ConnectError> {
-        self.0.wanted.notify_one();
-        let mut status = self.0.status.subscribe();
+        self.inner.wanted.notify_one();
+        let mut status = self.inner.status.subscribe();
         let mut ready = Ok(());
         let is_decided = status.wait_for(|status| {
             ready = match &status.state {
@@ -246,7 +252,68 @@ impl Client {
 
     /// Returns a watch that reports each change of the [`state`](Self::state).
     pub fn watch_state(&self) -> StateWatch {
-        StateWatch::new(self.0.status.subscribe())
+        StateWatch::new(self.inner.status.subscribe())
+    }
+
+    /// Returns a client whose calls pass through `middleware`, inside of the middleware that this client has. Both clients
+    /// share the connections. The calls of this client, and of its other clones, do not pass through `middleware`.
+    ///
+    /// So a middleware can make calls on the same connection without running for them, and the calls that a handler makes
+    /// to its caller ([`Context::client`](crate::Context::client)) can have middleware.
+    ///
+    /// ```
+    /// use rpc_runtime::middleware::{ClientMiddleware, ClientNext, ClientRequest, ClientResponse};
+    /// use rpc_runtime::{Client, Context, rpc};
+    ///
+    /// #[rpc]
+    /// trait Account {
+    ///     /// Issues a token.
+    ///     async fn token(&self) -> String;
+    ///     async fn name(&self, cx: &Context) -> String;
+    /// }
+    ///
+    /// /// Gets a token for each call. A real one keeps it.
+    /// struct WithToken(AccountClient);
+    ///
+    /// impl ClientMiddleware for WithToken {
+    ///     async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
+    ///         if let Ok(token) = self.0.token().await {
+    ///             request.set_meta("token", &token);
+    ///         }
+    ///         next.run(request).await
+    ///     }
+    /// }
+    /// # struct Accounts;
+    /// # impl Account for Accounts {
+    /// #     async fn token(&self) -> String { "ada".into() }
+    /// #     async fn name(&self, cx: &Context) -> String { cx.meta("token").unwrap_or("nobody").into() }
+    /// # }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), rpc_runtime::CallError> {
+    /// let client = Client::local(AccountServer::new(Accounts)); // or `Client::connect(address).await?`
+    /// let issuer = AccountClient::new(client.clone());
+    /// let account = AccountClient::new(client.with_middleware(WithToken(issuer)));
+    /// assert_eq!(account.name().await?, "ada");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_middleware<M: ClientMiddleware>(&self, middleware: M) -> Self {
+        let mut client = self.clone();
+        Middlewares::add(&mut client.middleware, Arc::new(middleware));
+        client
+    }
+
+    pub(super) fn of(inner: Arc<ClientInner>) -> Self {
+        let middleware = inner.options.middleware.clone();
+        Self { inner, middleware }
+    }
+
+    /// Returns the state of a call for the client's middleware; `None` if there is none.
+    #[inline]
+    pub(super) fn layers(&self, method: MethodName<'_>) -> Option<Box<Layers>> {
+        let Middlewares(chain) = self.middleware.as_ref()?;
+        Some(Layers::new(chain, method.request_kind()))
     }
 
     /// Returns a client without a connection. Its calls fail with the reason `why`.
@@ -254,13 +321,13 @@ impl Client {
         let reason = ConnectionError::Transport(why.to_owned());
         let memory = ServerMemory::new(&Limits::default());
         let status = Status::closed(reason);
-        Self(Arc::new(ClientInner::without_connections(status, memory)))
+        Self::of(Arc::new(ClientInner::without_connections(status, memory)))
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let connections = self.0.connections();
+        let connections = self.inner.connections();
         let peers = connections.iter().map(|c| c.transport.remote_address());
         f.debug_struct("Client")
             .field("peers", &peers.flatten().collect::<Vec<_>>())

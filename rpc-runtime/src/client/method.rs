@@ -1,13 +1,16 @@
 //! A method as seen by its callers, and the encoding of its requests.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::client::options::MetadataWriter;
+use crate::client::metadata::MetadataWriter;
+use crate::client::middleware::request::RequestKind;
 use crate::codec::envelope::{HEAD, VERSION};
 use crate::codec::params::encode::SentParams;
 use crate::codec::ser::{write_string, write_unsigned};
+use crate::description::types::{Described, ServiceDescription};
 
 /// A method as seen by its callers.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Method {
     is_idempotent: bool,
     /// `true` if the last reply was large; the next call then uses a dedicated stream.
     large_reply: AtomicBool,
+    /// The index in the description of the service, once it was needed.
+    index: OnceLock<Option<usize>>,
 }
 
 impl Method {
@@ -28,6 +33,7 @@ impl Method {
             start: OnceLock::new(),
             is_idempotent: false,
             large_reply: AtomicBool::new(false),
+            index: OnceLock::new(),
         }
     }
 
@@ -35,6 +41,14 @@ impl Method {
     pub const fn idempotent(mut self) -> Self {
         self.is_idempotent = true;
         self
+    }
+
+    /// Returns the method of the service that `D` describes.
+    pub fn of<D: Described>(&'static self) -> DeclaredMethod {
+        DeclaredMethod {
+            method: self,
+            service: D::DESCRIPTION,
+        }
     }
 
     pub(super) fn is_idempotent(&self) -> bool {
@@ -60,18 +74,59 @@ impl Method {
     }
 }
 
+/// A method and the service that declares it.
+#[derive(Debug, Clone, Copy)]
+pub struct DeclaredMethod {
+    pub(super) method: &'static Method,
+    service: &'static ServiceDescription,
+}
+
+impl DeclaredMethod {
+    /// Returns what a middleware sees of a call.
+    pub(super) fn request_kind(self) -> RequestKind {
+        let Self { method, service } = self;
+        let find = || {
+            let mut methods = service.methods.iter();
+            methods.position(|described| described.name == method.name)
+        };
+        RequestKind {
+            method: Cow::Borrowed(method.name),
+            service: Some(service),
+            index: *method.index.get_or_init(find),
+            is_notification: false,
+            is_stream: false,
+            is_batch_entry: false,
+        }
+    }
+}
+
 /// The name of a method to call.
 #[derive(Clone, Copy)]
 pub(super) enum MethodName<'a> {
-    Declared(&'static Method),
+    Declared(DeclaredMethod),
     Text(&'a str),
 }
 
 impl MethodName<'_> {
     pub(super) fn declared(self) -> Option<&'static Method> {
         match self {
-            Self::Declared(method) => Some(method),
+            Self::Declared(declared) => Some(declared.method),
             Self::Text(_) => None,
+        }
+    }
+
+    /// Returns what a middleware sees of a call.
+    pub(super) fn request_kind(self) -> RequestKind {
+        match self {
+            Self::Declared(declared) => declared.request_kind(),
+            Self::Text(name) => RequestKind {
+                method: Cow::Owned(name.to_owned()),
+                service: None,
+                index: None,
+                is_notification: false,
+                is_stream: false,
+                is_batch_entry: false,
+            },
         }
     }
 }
@@ -152,7 +207,7 @@ impl EncodedRequest {
     ) -> Result<(), serde_json::Error> {
         let bytes = &mut self.bytes;
         match method {
-            MethodName::Declared(method) => bytes.extend_from_slice(method.start()),
+            MethodName::Declared(declared) => bytes.extend_from_slice(declared.method.start()),
             MethodName::Text(name) => write_start(name, bytes),
         }
         let start = bytes.len();
@@ -268,7 +323,15 @@ mod tests {
             Method::new("a\nb"),
         ];
         for method in &NAMES {
-            let declared = message(MethodName::Declared(method));
+            let declared = message(MethodName::Declared(DeclaredMethod {
+                method,
+                service: &ServiceDescription {
+                    name: "Calculator",
+                    docs: "",
+                    version: None,
+                    methods: &[],
+                },
+            }));
             let expected = message(MethodName::Text(method.name));
             assert_eq!(declared, expected);
             let parsed: serde_json::Value = serde_json::from_slice(&declared).unwrap();

@@ -5,6 +5,8 @@
 //! holds its streams. The request is sent on a [`mux_stream`], which many calls share, or on a [`dedicated_stream`]. The
 //! stream matches the reply to its call, and [`decode`] reads it in the caller's task.
 //!
+//! If the client has [`middleware`], the call passes through it first.
+//!
 //! [`batch`] and [`notification`] send other messages. [`streaming`] receives and sends items. [`handle`] is the client
 //! itself, [`builder`] creates it, [`dial`] connects to one of the addresses of
 //! a name ([`happy_eyeballs`]), and [`reconnect`] reconnects. [`observe`]
@@ -14,6 +16,7 @@
 mod address;
 mod balance;
 mod batch;
+mod batch_entry;
 
 mod builder;
 mod call;
@@ -28,9 +31,12 @@ mod dispatch;
 mod error;
 mod handle;
 mod happy_eyeballs;
+mod layered_entry;
 #[cfg(feature = "testing")]
 mod linked;
+mod metadata;
 mod method;
+mod middleware;
 mod mux_stream;
 mod notification;
 mod observe;
@@ -61,7 +67,10 @@ pub use call_with_metadata::CallWithMetadata;
 pub use dial::ConnectError;
 pub use error::{CallError, Execution};
 pub use handle::Client;
-pub use method::Method;
+pub use method::{DeclaredMethod, Method};
+pub use middleware::chain::{ClientMiddleware, ClientNext};
+pub use middleware::request::ClientRequest;
+pub use middleware::response::{Attempt, ClientOutcome, ClientResponse};
 pub use notification::Notification;
 pub use response_metadata::ResponseMetadata;
 pub use state::{ConnectionState, StateWatch};

@@ -1,5 +1,6 @@
 //! `Notification`: a future that sends a notification.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,16 +8,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::client::dedicated_stream;
 use crate::client::dispatch::LARGE;
 use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::{Client, ClientInner};
-use crate::client::method::{MessageHead, Method, MethodName};
+use crate::client::metadata::MetadataWriter;
+use crate::client::method::{DeclaredMethod, MessageHead, MethodName};
+use crate::client::middleware::layers::{Layers, Step};
+use crate::client::middleware::response::{ClientOutcome, ResponseContent};
+use crate::client::options::CallOptions;
 use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
 use crate::client::timer_pool::{Timer, poll_timer};
 use crate::client::waiters::WaiterId;
+use crate::codec::error::RpcError;
 use crate::codec::params::encode::{self, Sent, SentParams};
 
 /// A notification that is sent when the future is polled. The future completes when the notification was sent; it is not
@@ -103,6 +110,8 @@ pub struct Notification {
     picker: Picker,
     progress: Sending,
     timer: Option<Timer>,
+    /// `None` if the client has no middleware.
+    layers: Option<Box<Layers>>,
 }
 
 type BoxedSend = Pin<Box<dyn Future<Output = Result<(), CallFailure>> + Send>>;
@@ -129,7 +138,7 @@ impl Client {
     #[doc(hidden)]
     pub fn invoke_notification<P: SentParams>(
         &self,
-        method: &'static Method,
+        method: DeclaredMethod,
         params: P,
     ) -> Notification {
         Notification::new(self, MethodName::Declared(method), params)
@@ -138,7 +147,8 @@ impl Client {
 
 impl Notification {
     fn new(client: &Client, method: MethodName<'_>, params: impl SentParams) -> Self {
-        let client = Arc::clone(&client.0);
+        let layers = layers(client, method);
+        let client = Arc::clone(&client.inner);
         let mut outgoing = client.take_outgoing();
         let encoded = outgoing.request.encode(method, &params);
         Self {
@@ -148,6 +158,7 @@ impl Notification {
             picker: Picker::default(),
             progress: Sending::New,
             timer: None,
+            layers,
             client,
         }
     }
@@ -173,6 +184,15 @@ impl Notification {
     pub fn unreliable(mut self) -> Self {
         self.is_unreliable = true;
         self
+    }
+
+    /// Takes the state for the middleware of the client, for an entry of a batch.
+    pub(super) fn take_layers(&mut self) -> Option<Box<Layers>> {
+        self.layers.take()
+    }
+
+    pub(super) fn options(&mut self) -> &mut CallOptions {
+        &mut self.outgoing.options
     }
 
     /// Returns the notification as an entry of a batch of `client`.
@@ -233,6 +253,99 @@ impl Notification {
         }
     }
 
+    /// Sends the notification, within its time limit.
+    #[inline]
+    fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
+        let sent = self.poll_send(cx);
+        if sent.is_pending() {
+            ready!(self.poll_timeout(cx));
+            return Poll::Ready(Err(match self.progress {
+                Sending::Waiting(Some(_)) => CallFailure::TimedOutUnread,
+                _ => CallFailure::TimedOut,
+            }));
+        }
+        sent
+    }
+
+    /// Sends the notification through the middleware of its client.
+    #[cold]
+    fn poll_layered(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        let mut ended = None;
+        while let Some(layers) = &mut self.layers {
+            if layers.is_new() {
+                let options = &self.outgoing.options;
+                layers.begin(&options.metadata, options.time.timeout);
+            }
+            if let Poll::Ready(response) = layers.poll(cx) {
+                let sent = match ended {
+                    Some((run, sent)) if response.run == Some(run) => sent,
+                    _ => response.into_end(Infallible::read),
+                };
+                return Poll::Ready(self.end_layered(sent));
+            }
+            match layers.next_step() {
+                Step::Wait => {
+                    self.stop();
+                    ready!(self.poll_timeout(cx));
+                    return Poll::Ready(self.time_out_layered());
+                }
+                Step::Start(metadata) => self.restart(metadata),
+                Step::Continue => {}
+            }
+            ended = Some(ready!(self.poll_run(cx)));
+        }
+        Poll::Ready(Err(CallFailure::AlreadyCompleted.into()))
+    }
+
+    /// Sends the notification, and reports the end to the middleware. Returns the number of the run with its result.
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<(u32, Result<(), CallError>)> {
+        let now = Instant::now();
+        let sent: Result<(), CallError> = ready!(self.poll_in_time(cx)).map_err(CallError::from);
+        self.stop();
+        let Some(layers) = &mut self.layers else {
+            return Poll::Ready((0, sent));
+        };
+        let content = match &sent {
+            Ok(()) => {
+                layers.attempt_started(now);
+                let connection = self.picker.connection();
+                let server = connection.and_then(|c| c.transport.remote_address());
+                layers.attempt_ended(ClientOutcome::Success, server);
+                ResponseContent::Success(None)
+            }
+            Err(error) => ResponseContent::Failed(error.untyped(None)),
+        };
+        Poll::Ready((layers.complete(content, cx), sent))
+    }
+
+    fn restart(&mut self, metadata: MetadataWriter) {
+        self.stop();
+        self.outgoing.options.metadata = metadata;
+        self.picker = Picker::default();
+        self.progress = Sending::New;
+    }
+
+    fn time_out_layered(&mut self) -> Result<(), CallError> {
+        if let Some(layers) = &mut self.layers {
+            layers.abort(ClientOutcome::TimedOut);
+        }
+        self.end_layered(Err(CallError::Timeout))
+    }
+
+    fn end_layered(&mut self, sent: Result<(), CallError>) -> Result<(), CallError> {
+        self.layers = None;
+        self.finish();
+        sent
+    }
+
+    /// Ends the notification.
+    fn finish(&mut self) {
+        self.stop();
+        if let Some(timer) = self.timer.take() {
+            self.client.timers.put_back(timer);
+        }
+    }
+
     /// Resolves when the time is over. Few notifications wait, so the timer is started only when one does.
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.timer.is_none() {
@@ -252,25 +365,23 @@ impl Notification {
     }
 }
 
+/// Returns the state of a notification for the middleware of its client.
+fn layers(client: &Client, method: MethodName<'_>) -> Option<Box<Layers>> {
+    let mut layers = client.layers(method)?;
+    layers.mark(|kind| kind.is_notification = true);
+    Some(layers)
+}
+
 impl Future for Notification {
     type Output = Result<(), CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let sent = match this.poll_send(cx) {
-            Poll::Ready(sent) => sent,
-            Poll::Pending => {
-                ready!(this.poll_timeout(cx));
-                match this.progress {
-                    Sending::Waiting(Some(_)) => Err(CallFailure::TimedOutUnread),
-                    _ => Err(CallFailure::TimedOut),
-                }
-            }
-        };
-        this.stop();
-        if let Some(timer) = this.timer.take() {
-            this.client.timers.put_back(timer);
+        if this.layers.is_some() {
+            return this.poll_layered(cx);
         }
+        let sent = ready!(this.poll_in_time(cx));
+        this.finish();
         Poll::Ready(Ok(sent?))
     }
 }

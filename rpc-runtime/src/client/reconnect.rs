@@ -107,7 +107,7 @@ impl Client {
                 ended = releasing => ended,
             }
         }));
-        Self(client)
+        Self::of(client)
     }
 }
 

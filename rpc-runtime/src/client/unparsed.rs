@@ -19,6 +19,8 @@ impl Client {
     {
         let mut call = self.call(method, params).dedicated_stream();
         call.reader = ResultReader::unparsed();
+        // Middleware sees only replies that are decoded.
+        call.layers = None;
         call
     }
 

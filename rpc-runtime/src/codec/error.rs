@@ -394,6 +394,11 @@ impl ErrorObject {
             unwritable: failure.map(|error| error.to_string().into()),
         }
     }
+    /// Returns the reason why the data cannot be sent, if it cannot.
+    pub(crate) fn unwritable(&self) -> Option<&str> {
+        self.unwritable.as_deref()
+    }
+
     pub(crate) fn received(code: i64, message: &str, data: ErrorData<'_, '_>) -> Self {
         Self {
             code,

@@ -7,6 +7,7 @@ mod discovery;
 mod execution;
 mod faults;
 mod link;
+mod middleware;
 mod reconnect;
 mod response_metadata;
 mod runtimes;

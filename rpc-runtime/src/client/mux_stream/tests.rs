@@ -3,8 +3,8 @@
 use std::task::Wake;
 
 use super::*;
+use crate::client::metadata::MetadataWriter;
 use crate::client::method::MethodName;
-use crate::client::options::MetadataWriter;
 use crate::codec::params::encode::{Sent, entire};
 
 /// A waker that records the number of its caller.

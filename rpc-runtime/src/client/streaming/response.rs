@@ -13,6 +13,7 @@ use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::{JoinHandle, coop};
+use tokio::time::Instant;
 
 use crate::client::call::Call;
 use crate::client::connection::{ClientConnection, StreamPermit};
@@ -20,7 +21,9 @@ use crate::client::decode::{restore, with_parser};
 use crate::client::dedicated_stream::{DedicatedRequest, lost_call};
 use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::Client;
-use crate::client::method::Method;
+use crate::client::method::DeclaredMethod;
+use crate::client::middleware::layers::{Step, received_error};
+use crate::client::middleware::response::{ClientOutcome, ResponseContent};
 use crate::client::mux_stream::CallId;
 use crate::client::reply_budget::{
     Decoding, ItemWindow, ReceivedLine, SMALL_REPLY_BYTES, Turn, Waiting,
@@ -110,6 +113,14 @@ enum ItemsState {
     Done,
 }
 
+/// What became of a run of a stream.
+enum PolledRun<T, E> {
+    Item(T),
+    Retried,
+    /// The run with this number has ended.
+    Ended(u32, Result<(), CallError<E>>),
+}
+
 type Opening = Pin<Box<dyn Future<Output = Result<Box<ItemReceiver>, CallFailure>> + Send>>;
 
 impl Client {
@@ -136,7 +147,7 @@ impl Client {
     #[doc(hidden)]
     pub fn invoke_items<P: SentParams, T, O, E>(
         &self,
-        method: &'static Method,
+        method: DeclaredMethod,
         params: P,
         returns: Returns<T, O, E>,
     ) -> Streaming<O, E> {
@@ -146,11 +157,15 @@ impl Client {
 
 impl<T, E> Streaming<T, E> {
     pub(in crate::client) fn new(call: Call<T, E>) -> Self {
-        Self {
+        let mut stream = Self {
             call,
             state: ItemsState::Opening(None),
             metadata: ResponseMetadata::default(),
+        };
+        if let Some(layers) = &mut stream.call.layers {
+            layers.mark(|kind| kind.is_stream = true);
         }
+        stream
     }
 
     /// Sets the time limit, counted from the first poll: see [`Call::timeout`].
@@ -220,8 +235,12 @@ impl<T, E> Streaming<T, E> {
         self
     }
 
-    /// Returns the next item, or `None` after the last item.
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, CallError<E>>> {
+    /// Returns the next item, or `None` after the last item. `see` sees the response of a call that failed.
+    fn poll_item(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut see: impl FnMut(&ResponseBody<'_, '_>),
+    ) -> Poll<Result<Option<T>, CallError<E>>> {
         if let ItemsState::Opening(opening) = &mut self.state {
             let opening = match opening {
                 Some(opening) => opening,
@@ -238,15 +257,20 @@ impl<T, E> Streaming<T, E> {
         };
         loop {
             ready!(receiver.poll_line(cx))?;
-            if let Some(decoded) = receiver.decode(self.call.reader, &mut self.metadata) {
+            let reader = self.call.reader;
+            if let Some(decoded) = receiver.decode(reader, &mut self.metadata, &mut see) {
                 return Poll::Ready(decoded);
             }
         }
     }
 
     /// Returns the next item, or `None` after the last item, within the time limit.
-    fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, CallError<E>>> {
-        let polled = match self.poll_item(cx) {
+    fn poll_in_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        see: impl FnMut(&ResponseBody<'_, '_>),
+    ) -> Poll<Result<Option<T>, CallError<E>>> {
+        let polled = match self.poll_item(cx, see) {
             // Checked even if an item is ready: with a fast server an item may always be ready.
             Poll::Ready(Ok(Some(_))) if self.call.dispatch.is_timed_out() => None,
             Poll::Ready(result) => Some(result),
@@ -263,27 +287,132 @@ impl<T, E> Streaming<T, E> {
         self.call.dispatch.finish();
     }
 
-    /// Prepares a retry of the call after an error, or ends the call with the error.
-    fn retry(&mut self, mut error: CallError<E>) -> Result<(), CallError<E>> {
+    /// Prepares a retry of the call after an error. Returns `false` if none is allowed.
+    fn retry(&mut self, error: &mut CallError<E>) -> bool {
         let state = std::mem::replace(&mut self.state, ItemsState::Opening(None));
         let has_begun = matches!(state, ItemsState::Open(receiver) if receiver.has_items);
         let dispatch = &mut self.call.dispatch;
         // A caller may end a stream with its timeout on purpose, so a timeout after the first item is not recorded as a
         // failure.
         if !has_begun {
-            dispatch.record_end(Some(&error));
+            dispatch.record_end(Some(error));
         }
-        if let CallError::Connection { execution, .. } = &mut error {
+        let CallError::Connection { execution, .. } = error else {
+            return false;
+        };
+        if has_begun {
             // The caller has taken items, so the call cannot be retried.
-            if has_begun {
-                *execution = Execution::MayHaveExecuted;
-            } else if dispatch.retry(execution) {
-                self.metadata.clear();
-                return Ok(());
+            *execution = Execution::MayHaveExecuted;
+            return false;
+        }
+        dispatch.retry(execution)
+    }
+
+    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
+        loop {
+            match ready!(self.poll_in_time(cx, |_| ())) {
+                Ok(Some(item)) => return Poll::Ready(Some(Ok(item))),
+                Ok(None) => {
+                    self.call.dispatch.record_end::<E>(None);
+                    self.finish();
+                    return Poll::Ready(None);
+                }
+                Err(mut error) => {
+                    if !self.retry(&mut error) {
+                        self.finish();
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    self.metadata.clear();
+                }
             }
         }
+    }
+
+    /// Polls the stream through the middleware of its client.
+    #[cold]
+    fn poll_layered(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
+        let mut ended = None;
+        while let Some(layers) = &mut self.call.layers {
+            let dispatch = &mut self.call.dispatch;
+            if layers.is_new() {
+                let remaining = dispatch.begin_layered();
+                layers.begin(&dispatch.outgoing.options.metadata, remaining);
+            }
+            if let Poll::Ready(response) = layers.poll(cx) {
+                if response.run.is_none() {
+                    self.metadata.clear();
+                }
+                let end = match ended {
+                    Some((run, end)) if response.run == Some(run) => end,
+                    _ => response.into_end(self.call.reader.error),
+                };
+                return Poll::Ready(self.end_layered(end));
+            }
+            match layers.next_step() {
+                Step::Wait => {
+                    self.state = ItemsState::Opening(None);
+                    dispatch.stop_run();
+                    ready!(dispatch.poll_timeout(cx));
+                    layers.abort(ClientOutcome::TimedOut);
+                    return Poll::Ready(self.end_layered(Err(CallError::Timeout)));
+                }
+                Step::Start(_) if layers.refuse_second_run() => continue,
+                Step::Start(metadata) => {
+                    self.state = ItemsState::Opening(None);
+                    self.metadata.clear();
+                    dispatch.restart(metadata);
+                }
+                Step::Continue => {}
+            }
+            match ready!(self.poll_run(cx)) {
+                PolledRun::Item(item) => return Poll::Ready(Some(Ok(item))),
+                PolledRun::Retried => {}
+                PolledRun::Ended(run, end) => ended = Some((run, end)),
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Waits for an item, and reports the end of an attempt to the middleware.
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<PolledRun<T, E>> {
+        let (now, sent) = (Instant::now(), self.call.dispatch.attempts());
+        let mut received = None;
+        let polled = self.poll_in_time(cx, |body| received = received_error(body));
+        let Some(layers) = &mut self.call.layers else {
+            return Poll::Ready(PolledRun::Retried);
+        };
+        if self.call.dispatch.attempts() > sent {
+            layers.attempt_started(now);
+        }
+        let (mut content, mut end) = match ready!(polled) {
+            Ok(Some(item)) => {
+                layers.send_once();
+                return Poll::Ready(PolledRun::Item(item));
+            }
+            Ok(None) => (ResponseContent::Success(None), Ok(())),
+            Err(error) => (ResponseContent::Failed(error.untyped(received)), Err(error)),
+        };
+        let dispatch = &self.call.dispatch;
+        layers.attempt_ended(content.outcome(), dispatch.server());
+        match &mut end {
+            Ok(()) => dispatch.record_end::<E>(None),
+            Err(error) => {
+                if self.retry(error) {
+                    self.metadata.clear();
+                    return Poll::Ready(PolledRun::Retried);
+                }
+            }
+        }
+        content.set_execution(end.as_ref().err());
+        let run = self.call.layers.as_mut();
+        let run = run.map_or(0, |layers| layers.complete(content, cx));
+        Poll::Ready(PolledRun::Ended(run, end))
+    }
+
+    fn end_layered(&mut self, end: Result<(), CallError<E>>) -> Option<Result<T, CallError<E>>> {
+        self.call.layers = None;
         self.finish();
-        Err(error)
+        end.err().map(Err)
     }
 }
 
@@ -294,24 +423,14 @@ impl<T, E> Stream for Streaming<T, E> {
         let this = self.get_mut();
         // Lets other tasks run, even if many items are ready.
         let budget = ready!(coop::poll_proceed(cx));
-        loop {
-            match ready!(this.poll_in_time(cx)) {
-                Ok(Some(item)) => {
-                    budget.made_progress();
-                    return Poll::Ready(Some(Ok(item)));
-                }
-                Ok(None) => {
-                    this.call.dispatch.record_end::<E>(None);
-                    this.finish();
-                    return Poll::Ready(None);
-                }
-                Err(error) => {
-                    if let Err(error) = this.retry(error) {
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                }
-            }
+        let next = ready!(match this.call.layers {
+            Some(_) => this.poll_layered(cx),
+            None => this.poll_plain(cx),
+        });
+        if matches!(next, Some(Ok(_))) {
+            budget.made_progress();
         }
+        Poll::Ready(next)
     }
 }
 
@@ -517,6 +636,7 @@ impl ItemReceiver {
         &mut self,
         reader: ResultReader<T, E>,
         metadata: &mut ResponseMetadata,
+        see: impl FnOnce(&ResponseBody<'_, '_>),
     ) -> Option<Result<Option<T>, CallError<E>>> {
         if let Some(take) = reader.unparsed {
             if let Some(other) = self.unparsed_of_other() {
@@ -534,7 +654,7 @@ impl ItemReceiver {
             document.lend(&arena);
             let line = document.line()?;
             let is_response = matches!(line, StreamFrame::Response(_));
-            let read = read_line(line, self.id, reader)?;
+            let read = read_line(line, self.id, reader, see)?;
             if is_response {
                 metadata.receive(&document);
             }
@@ -604,6 +724,7 @@ fn read_line<T, E>(
     line: StreamFrame<'_, '_>,
     call: Option<CallId>,
     reader: ResultReader<T, E>,
+    see: impl FnOnce(&ResponseBody<'_, '_>),
 ) -> Option<Result<Option<T>, CallError<E>>> {
     match line {
         StreamFrame::Item(id, item) => {
@@ -623,8 +744,10 @@ fn read_line<T, E>(
                     Some(Err(CallFailure::UnexpectedResult(received).into()))
                 }
                 // An error may have no id.
-                error => (response.id.is_none() || response.id == call)
-                    .then(|| Err(CallError::received(error, reader.error))),
+                error => (response.id.is_none() || response.id == call).then(|| {
+                    see(&error);
+                    Err(CallError::received(error, reader.error))
+                }),
             }
         }
         StreamFrame::End(_) => None,

@@ -36,10 +36,10 @@ fn without_servers(options: ClientOptions) -> Client {
 fn add(client: &Client, port: usize) -> (Connection, ConnectionSlot, Arc<EndpointHealth>) {
     let address = format!("memory:{port}").parse().unwrap();
     let health = Arc::new(EndpointHealth::new(Ejection::default()));
-    let number = client.0.change_endpoints(|endpoints| {
+    let number = client.inner.change_endpoints(|endpoints| {
         endpoints.add(address, Arc::clone(&health), CancellationToken::new())
     });
-    let slot = ConnectionSlot::of_endpoint(&client.0, number);
+    let slot = ConnectionSlot::of_endpoint(&client.inner, number);
     (connect(&slot), slot, health)
 }
 
@@ -89,7 +89,7 @@ fn call_to_one_of_two_servers_allocates_nothing() {
 fn call_goes_to_the_server_with_fewer_calls_in_flight() {
     let (runtime, client) = several(2);
     let desk = DeskClient::new(client.clone());
-    let connections = client.0.connections();
+    let connections = client.inner.connections();
     let in_flight = || {
         connections
             .iter()
@@ -115,7 +115,7 @@ fn call_goes_to_the_server_with_fewer_calls_in_flight() {
 fn calls_on_dedicated_streams_count_as_in_flight() {
     let (runtime, client) = several(1);
     let desk = DeskClient::new(client.clone());
-    let connection = client.0.connections().pop().unwrap();
+    let connection = client.inner.connections().pop().unwrap();
     runtime.block_on(async {
         let mut calls = Vec::new();
         for number in 1..=150 {
@@ -132,7 +132,7 @@ fn calls_on_dedicated_streams_count_as_in_flight() {
 #[test]
 fn pick_avoids_failed_and_retired_connections() {
     let (_runtime, client) = several(3);
-    let connections = client.0.connections();
+    let connections = client.inner.connections();
     let picked = |failed| -> Vec<bool> {
         let picked: Vec<_> = (0..200)
             .filter_map(|_| pick(&connections, failed))
