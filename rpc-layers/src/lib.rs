@@ -38,6 +38,37 @@
 //! | `ConcurrencyLimitLayer`: limits the number of calls in flight | `concurrency-limit` |
 //! | `RateLimitLayer`: limits the rate of calls | `rate-limit` |
 //!
+//! # Clients
+//! [`ClientBuilder::middleware`](rpc_runtime::ClientBuilder::middleware) adds a middleware around the calls of a client:
+//!
+//! ```
+//! use rpc_layers::ClientTracing;
+//! use rpc_runtime::{Client, rpc};
+//!
+//! # #[rpc]
+//! # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+//! # struct Desk;
+//! # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+//! # #[tokio::main]
+//! # async fn main() {
+//! let client = Client::builder()
+//!     .middleware(ClientTracing::new())
+//!     .local(CalculatorServer::new(Desk)); // or `.connect(address).await?`
+//! assert_eq!(CalculatorClient::new(client).add(1, 2).await.unwrap(), 3);
+//! # }
+//! ```
+//!
+//! | middleware | feature |
+//! |---|---|
+//! | `ClientTracing`: creates a `tracing` span for each call | `tracing` |
+//! | `ClientLogging`: writes an event when a call ends, and a warning when it fails | `tracing` |
+//! | `ClientOpenTelemetry`: creates the span of `ClientTracing`, and sends its context with the call | `opentelemetry` |
+//! | `ClientMetrics`: counts calls and attempts by outcome and measures their durations | `metrics` |
+//!
+//! The first one that is added is the outermost. A middleware outside of one that sends a call twice, for a new token for
+//! example, sees one call with several attempts. A middleware inside of it sees two calls.
+//!
+//! # Features and cost
 //! No feature is enabled by default. A layer of your own implements [`Middleware`](rpc_runtime::middleware::Middleware)
 //! and does not need this crate.
 //!
@@ -52,6 +83,8 @@
 
 #[cfg(feature = "authorization")]
 mod authorization;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod client;
 #[cfg(feature = "concurrency-limit")]
 mod concurrency_limit;
 #[cfg(feature = "metrics")]
@@ -73,6 +106,12 @@ pub use self::metrics::{Metrics, MetricsLayer};
 pub use self::opentelemetry::{OpenTelemetry, OpenTelemetryLayer, propagate};
 #[cfg(feature = "authorization")]
 pub use authorization::{Authorization, AuthorizationLayer, Authorize};
+#[cfg(feature = "metrics")]
+pub use client::metrics::ClientMetrics;
+#[cfg(feature = "opentelemetry")]
+pub use client::opentelemetry::ClientOpenTelemetry;
+#[cfg(feature = "tracing")]
+pub use client::{log::ClientLogging, trace::ClientTracing};
 #[cfg(feature = "concurrency-limit")]
 pub use concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
 #[cfg(feature = "rate-limit")]

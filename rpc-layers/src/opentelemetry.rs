@@ -142,7 +142,7 @@ pub fn propagate(add: &mut dyn FnMut(&str, &str)) {
 }
 
 /// The metadata of a call to be sent.
-struct Sent<'a>(&'a mut dyn FnMut(&str, &str));
+pub(crate) struct Sent<'a>(pub(crate) &'a mut dyn FnMut(&str, &str));
 
 impl Injector for Sent<'_> {
     fn set(&mut self, key: &str, value: String) {
