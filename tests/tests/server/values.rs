@@ -132,6 +132,16 @@ impl Setup {
         let server = TestServer::start(service(&authenticate), Limits::default());
         let builder = server.client().service(service(&authenticate));
         let client = soon(builder.connect(server.address)).await.unwrap();
+        Self::of(client, authenticate)
+    }
+
+    fn in_memory() -> Self {
+        let authenticate = Authenticate::default();
+        let builder = Client::builder().service(service(&authenticate));
+        Self::of(builder.local(service(&authenticate)), authenticate)
+    }
+
+    fn of(client: Client, authenticate: Authenticate) -> Self {
         Self {
             account: AccountClient::new(client.clone()),
             client,
@@ -146,7 +156,11 @@ impl Setup {
 
 #[tokio::test]
 async fn value_of_a_call_reaches_handlers_of_every_kind() {
-    let setup = Setup::new().await;
+    reaches_handlers_of_every_kind(Setup::new().await).await;
+    reaches_handlers_of_every_kind(Setup::in_memory()).await;
+}
+
+async fn reaches_handlers_of_every_kind(setup: Setup) {
     let account = &setup.account;
     assert_eq!(account.name().meta("user", "ada").await.unwrap(), "ada");
     let on_thread = account.name_on_thread().meta("user", "bob");
@@ -181,17 +195,34 @@ async fn value_of_a_call_is_that_of_its_entry_of_a_batch() {
 
 #[tokio::test]
 async fn concurrent_calls_of_two_users_on_one_connection_see_only_their_own_values() {
-    let setup = Setup::new().await;
-    let account = &setup.account;
-    let calls = (0..200).map(|call| {
-        let user = ["ada", "bob"][call % 2];
-        let account = account.clone();
-        async move { (user, account.name().meta("user", user).await.unwrap()) }
-    });
-    for (user, seen) in soon(join_all(calls)).await {
-        assert_eq!(user, seen);
+    for setup in [Setup::new().await, Setup::in_memory()] {
+        let account = &setup.account;
+        let calls = (0..200).map(|call| async move {
+            let user = ["ada", "bob"][call % 2];
+            let seen = match call / 2 % 5 {
+                0 => account.name().meta("user", user).await.unwrap(),
+                1 => {
+                    let call = account.name().dedicated_stream();
+                    call.meta("user", user).await.unwrap()
+                }
+                2 => account.name_on_thread().meta("user", user).await.unwrap(),
+                3 => {
+                    let names = account.names().meta("user", user);
+                    let names: Vec<_> = names.try_collect().await.unwrap();
+                    assert_eq!(names, [user; 2]);
+                    user.to_owned()
+                }
+                _ => {
+                    let upload = account.upload(stream::iter([1, 2]));
+                    let uploaded = upload.meta("user", user).await.unwrap();
+                    uploaded.replace(" 2", "")
+                }
+            };
+            assert_eq!(user, seen);
+        });
+        soon(join_all(calls)).await;
+        setup.no_value_is_left().await;
     }
-    setup.no_value_is_left().await;
 }
 
 #[tokio::test]
