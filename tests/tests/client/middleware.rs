@@ -133,7 +133,11 @@ impl Middleware for Require {
             Some(token) if token != NEW => {
                 Response::error(ErrorObject::new(UNAUTHORIZED, "token").with_data("expired"))
             }
-            _ => next.run().await,
+            _ => {
+                let token = call.context().meta("token").unwrap_or("none");
+                call.context().set_response_meta("seen", token).unwrap();
+                next.run().await
+            }
         }
     }
 }
@@ -828,4 +832,28 @@ async fn entries_with_and_without_middleware_are_sent_in_one_batch() {
     while soon(plain.noted()).await.unwrap().len() < 2 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn response_metadata_is_that_of_the_last_run() {
+    let build = |builder: ClientBuilder| builder.middleware(Linger).middleware(Refresh::expired());
+    on_each_transport(build, async |client| {
+        let account = AccountClient::new(client.clone());
+        let (token, metadata) = soon(account.token().with_response_metadata()).await;
+        assert_eq!(token.unwrap(), NEW);
+        assert_eq!(metadata.iter().collect::<Vec<_>>(), [("seen", NEW)]);
+        let mut tokens = account.tokens();
+        while let Some(token) = soon(tokens.next()).await {
+            assert_eq!(token.unwrap(), NEW);
+        }
+        assert_eq!(tokens.response_metadata().get("seen"), Some(NEW));
+    })
+    .await;
+
+    let client = Client::local(service());
+    let answering = Answer(|| ClientResponse::result("answered"));
+    let account = AccountClient::new(client.with_middleware(answering));
+    let (token, metadata) = account.token().with_response_metadata().await;
+    assert_eq!(token.unwrap(), "answered");
+    assert!(metadata.is_empty());
 }
