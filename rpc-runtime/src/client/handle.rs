@@ -286,7 +286,7 @@ impl Client {
     /// # struct Accounts;
     /// # impl Account for Accounts {
     /// #     async fn token(&self) -> String { "ada".into() }
-    /// #     async fn name(&self, cx: &Context) -> String { cx.meta("token").unwrap_or("nobody").into() }
+    /// #     async fn name(&self, cx: &Context) -> String { cx.meta("token").unwrap_or("anonymous").into() }
     /// # }
     ///
     /// # #[tokio::main]
