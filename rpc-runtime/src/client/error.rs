@@ -148,12 +148,12 @@ fn waited_for(limit: Limit) -> String {
     match limit.name {
         DEDICATED => format!(
             "it waited for a stream, and {} dedicated streams of the connection are in use ({limit}), by streams of items, \
-             large calls and batches: end some, or use another `Client`",
+             large calls and batches: end some, or raise `ClientBuilder::max_dedicated_streams`",
             limit.value
         ),
         GRANTED => format!(
             "it waited for a stream, and the server grants no more ({GRANTED}): end streams of items and large calls, or \
-             use another `Client`"
+             raise `TransportSettings::max_streams` of the server"
         ),
         _ => format!("it waited for {limit}"),
     }
