@@ -179,7 +179,7 @@ impl<R> ClientBuilder<R> {
     /// Sets the settings of QUIC and of the sockets: idle timeout, keep-alive, sizes of packets, congestion control and
     /// windows.
     pub fn transport(mut self, settings: TransportSettings) -> Self {
-        self.settings.dial.connector.settings = settings;
+        self.settings.dial.transport.settings = settings;
         self
     }
 
@@ -187,7 +187,7 @@ impl<R> ClientBuilder<R> {
     ///
     /// The client cannot [`rebind`](Client::rebind); [`ClientSocket::rebind`] moves all clients of the socket.
     pub fn socket(mut self, socket: &ClientSocket) -> Self {
-        self.settings.dial.connector.socket = Some(socket.clone());
+        self.settings.dial.transport.socket = Some(socket.clone());
         self
     }
 
@@ -411,7 +411,7 @@ impl<R> ClientBuilder<R> {
             reconnects,
         } = self.parts()?;
         let address = address.try_into()?;
-        settings.connector.settings.check()?;
+        settings.transport.settings.check()?;
         let dialer = Dialer { settings, address };
         let connection = dialer.dial().await?;
         if options.events.is_set() {
@@ -471,7 +471,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let address = address.try_into()?;
-        self.settings.dial.connector.settings.check()?;
+        self.settings.dial.transport.settings.check()?;
         let connector = |settings| Dialer { settings, address }.into();
         Ok(self.lazy(connector)?)
     }
@@ -572,7 +572,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         check_names(&R::descriptions())?;
-        self.settings.dial.connector.settings.check()?;
+        self.settings.dial.transport.settings.check()?;
         let options = ClientOptions {
             memory: ServerMemory::new(&self.limits),
             ..self.settings.reconnecting()

@@ -14,7 +14,7 @@ use crate::description::names::DuplicateMethod;
 use crate::tls::{
     HandshakeResult, Identity, ServerTrust, TlsError, UntrustedReason, Verifier, client_config,
 };
-use crate::transport::quic::{Connector, HandshakeError};
+use crate::transport::quic::{ClientTransport, HandshakeError};
 use crate::transport::settings::TransportSettingsError;
 use crate::transport::{Connection, ConnectionError};
 
@@ -29,7 +29,7 @@ pub(super) struct DialSettings {
     pub(super) server_name: Option<String>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) backoff: Backoff,
-    pub(super) connector: Connector,
+    pub(super) transport: ClientTransport,
 }
 
 /// Connects to one server.
@@ -75,8 +75,8 @@ impl Dialer {
         let server_name = settings.server_name.as_deref();
         let server_name = server_name.unwrap_or(address.server_name());
         let (tls, handshake_result) = client_config(verifier, settings.identity.clone())?;
-        let connector = &settings.connector;
-        let connected = connector.connect(candidate, server_name, tls, &handshake_result);
+        let transport = &settings.transport;
+        let connected = transport.connect(candidate, server_name, tls, &handshake_result);
         connected
             .await
             .map(Connection::Quic)

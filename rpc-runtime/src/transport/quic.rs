@@ -514,13 +514,13 @@ pub(crate) enum HandshakeError {
 
 /// The transport of a client: its settings, and the socket that it shares with other clients.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Connector {
+pub(crate) struct ClientTransport {
     pub(crate) settings: TransportSettings,
     /// `None` if each connection has a socket of its own.
     pub(crate) socket: Option<ClientSocket>,
 }
 
-impl Connector {
+impl ClientTransport {
     /// Returns the socket for a connection to this address.
     fn socket(&self, address: SocketAddr) -> std::io::Result<LocalSocket> {
         if let Some(ClientSocket(shared)) = &self.socket {
