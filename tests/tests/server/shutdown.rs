@@ -1,12 +1,11 @@
 //! The end of a server: when its address is free, and how it is told to end.
 
+use std::any::Any;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{
-    CallError, Client, Context, Identity, Server, ServerHandle, Streaming, Trust, rpc,
-};
+use rpc_runtime::{CallError, Client, Context, Identity, Server, ServerHandle, Trust, rpc};
 use tests::support::{ANY_PORT, current_thread, soon};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
@@ -34,10 +33,7 @@ enum Event {
     /// A call of `wait` or `wait_forever` has started.
     Started,
     /// What a handler keeps after its call: handles of a connection.
-    Kept(
-        #[allow(dead_code)] Streaming<u64>,
-        #[allow(dead_code)] TickerClient,
-    ),
+    Kept(Box<dyn Any + Send>),
 }
 
 struct DeskService(mpsc::UnboundedSender<Event>);
@@ -58,7 +54,7 @@ impl Desk for DeskService {
         let ticker = cx.client::<TickerClient>();
         let mut ticks = ticker.ticks();
         assert_eq!(ticks.next().await.unwrap().unwrap(), 1);
-        self.0.send(Event::Kept(ticks, ticker)).unwrap();
+        self.0.send(Event::Kept(Box::new((ticks, ticker)))).unwrap();
     }
 }
 
@@ -95,6 +91,14 @@ impl Bound {
             trust,
             events,
         }
+    }
+}
+
+/// Returns what a handler of `keep` keeps.
+async fn kept(events: &mut mpsc::UnboundedReceiver<Event>) -> Box<dyn Any + Send> {
+    match soon(events.recv()).await {
+        Some(Event::Kept(kept)) => kept,
+        Some(Event::Started) | None => panic!("no call of `keep` has ended"),
     }
 }
 
@@ -154,11 +158,11 @@ async fn address_is_free_although_streams_and_clients_of_connections_are_kept() 
     // The first connection has ended when the server shuts down, the second has not.
     let (client, first) = connect(bound.address, bound.trust.clone()).await;
     soon(first.keep()).await.unwrap();
-    kept.push(soon(bound.events.recv()).await.unwrap());
+    kept.push(self::kept(&mut bound.events).await);
     soon(client.close()).await;
     let (_client, second) = connect(bound.address, bound.trust).await;
     soon(second.keep()).await.unwrap();
-    kept.push(soon(bound.events.recv()).await.unwrap());
+    kept.push(self::kept(&mut bound.events).await);
 
     soon(bound.handle.shutdown(LONG)).await;
     assert_free(bound.address);
