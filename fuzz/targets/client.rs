@@ -320,11 +320,11 @@ fn metadata(members: &[(String, &RawValue)]) -> Option<Vec<(String, String)>> {
         .map(|(name, value)| Some((name, parsed::<String>(value)?)));
     let pairs: Vec<_> = pairs.collect::<Option<_>>()?;
     let names: HashSet<_> = pairs.iter().map(|(name, _)| name).collect();
-    let mut texts = pairs.iter().flat_map(|(name, value)| [name, value]);
-    let bytes: usize = texts.clone().map(String::len).sum();
-    let is_plain = texts.all(|text| !text.contains(char::is_control));
-    let is_small = pairs.len() <= 64 && bytes <= 8192;
-    (names.len() == pairs.len() && is_plain && is_small).then_some(pairs)
+    let texts = || pairs.iter().flat_map(|(name, value)| [name, value]);
+    let bytes: usize = texts().map(String::len).sum();
+    let is_plain = texts().all(|text| !text.contains(char::is_control));
+    let is_right = names.len() == pairs.len() && is_plain && pairs.len() <= 64 && bytes <= 8192;
+    is_right.then_some(pairs)
 }
 
 fn error_object(error: &RawValue) -> Option<(i64, String, Option<Value>)> {
