@@ -62,20 +62,30 @@ fn parameters(params: &RawValue) -> Option<(Value, Option<Value>)> {
     match serde_json::from_str::<Vec<Value>>(params.get()) {
         Ok(elements) => {
             let mut elements = elements.into_iter();
-            (id, item) = (elements.next(), elements.next());
+            (id, item) = (Some(item_id(elements.next()?)?), elements.next());
         }
         Err(_) => {
             let Members(members) = serde_json::from_str(params.get()).ok()?;
             for (name, value) in members {
                 let value: Value = serde_json::from_str(value.get()).ok()?;
                 match name.as_str() {
-                    "id" if !is_id(&value) => return None,
-                    "id" => id = Some(value),
+                    "id" => id = Some(item_id(value)?),
                     "item" => item = Some(value),
                     _ => {}
                 }
             }
         }
     }
-    Some((id.filter(is_id)?, item))
+    Some((id?, item))
+}
+
+/// Returns the id of a call. The sender may have changed an integer to a fraction; larger fractions are not exact.
+fn item_id(id: Value) -> Option<Value> {
+    match id.as_f64() {
+        _ if is_id(&id) => Some(id),
+        Some(number) if number.fract() == 0.0 && (0.0..2_f64.powi(53)).contains(&number) => {
+            Some((number as u64).into())
+        }
+        _ => None,
+    }
 }

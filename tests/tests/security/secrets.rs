@@ -11,13 +11,16 @@ use futures_util::{StreamExt, stream};
 use rpc_discovery::{Dns, Found, Srv};
 use rpc_runtime::broadcast::Lagged;
 use rpc_runtime::description::{Described, OpenRpc};
-use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::middleware::{
+    Attempt, ClientMiddleware, ClientNext, ClientRequest, ClientResponse, Layered, Middleware,
+    Next, RequestInfo, Response,
+};
 use rpc_runtime::testing::Link;
 use rpc_runtime::tls::{TlsError, UntrustedReason};
 use rpc_runtime::{
-    Address, Batch, Broadcast, CallError, Client, ConnectError, Context, ErrorObject, Escaped,
-    Extensions, Health, Identity, Limits, MetadataError, Outcome, RawService, Server, Service,
-    Trust, rpc,
+    Address, Batch, Broadcast, CallError, Client, ClientSocket, CongestionController, ConnectError,
+    Context, ErrorObject, Escaped, Extensions, Health, Identity, Limits, MetadataError, Outcome,
+    RawService, Server, Service, TransportSettings, Trust, rpc,
 };
 use tests::support::{ANY_PORT, soon};
 
@@ -89,6 +92,21 @@ impl Middleware for Guard {
     }
 }
 
+impl ClientMiddleware for Guard {
+    async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
+        self.0.add("ClientRequest", request);
+        self.0.add("ClientNext", &next);
+        let response = next.run(request).await;
+        self.0.add("ClientResponse", &response);
+        self.0.add("ClientOutcome", &response.outcome());
+        response
+    }
+
+    fn attempt_ended(&self, _: &ClientRequest, attempt: &Attempt) {
+        self.0.add("Attempt", attempt);
+    }
+}
+
 /// A certificate and its key in PEM, and how parts of the key could be shown.
 fn identity() -> (Identity, Vec<String>) {
     let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -128,7 +146,8 @@ async fn show_calls(shown: &Shown, identity: Identity) {
         .trust(trust)
         .identity(identity.clone())
         .reconnect(false)
-        .metadata(|add| add("authorization", TOKEN));
+        .metadata(|add| add("authorization", TOKEN))
+        .middleware(Guard(shown.clone()));
     shown.add("ClientBuilder", &builder);
     let client = soon(builder.connect(format!("localhost:{port}"))).await;
     let client = client.unwrap();
@@ -232,6 +251,19 @@ async fn show_others(shown: &Shown) {
     shown.add("Outcome", &Outcome::Panicked);
     shown.add("Health", &Health::NotServing);
     shown.add("Link", &Link::new());
+    let settings = TransportSettings::default();
+    shown.add("CongestionController", &CongestionController::Bbr);
+    let socket = ClientSocket::bind(ANY_PORT, &settings).unwrap();
+    shown.add("ClientSocket", &socket);
+    let wrong = settings.clone().idle_timeout(Duration::ZERO);
+    let wrong = Server::builder(identity().0)
+        .transport(wrong)
+        .bind(ANY_PORT);
+    let Err(rpc_runtime::BindError::Transport(wrong)) = wrong else {
+        panic!("{wrong:?}");
+    };
+    shown.add("TransportSettingsError", &wrong);
+    shown.add("TransportSettings", &settings);
     shown.add("Escaped", &Escaped("text"));
     shown.add("OpenRpc", &OpenRpc::of::<VaultClient>());
     let description = VaultClient::DESCRIPTION;
@@ -247,7 +279,8 @@ async fn show_others(shown: &Shown) {
 }
 
 /// The exported traits, which have no values to show.
-const TRAITS: [&str; 7] = [
+const TRAITS: [&str; 8] = [
+    "ClientMiddleware",
     "Described",
     "Middleware",
     "Resolve",

@@ -126,8 +126,9 @@ fn is_bounded(path: &Path, argument: &str) -> bool {
     let file = path.file_name().unwrap().to_str().unwrap();
     let (_, value) = argument.split_once('=').unwrap_or(("", argument));
     let value = value.trim();
-    // `target: "…"` is not a field.
-    let is_constant = value.starts_with('"') || value == "Empty" || argument.starts_with("target:");
+    // `target: "…"` and `parent: …` are not fields.
+    let is_field = !argument.starts_with("target:") && !argument.starts_with("parent:");
+    let is_constant = value.starts_with('"') || value == "Empty" || !is_field;
     is_constant || value.starts_with("%Escaped(") || BOUNDED.contains(&(file, argument))
 }
 
