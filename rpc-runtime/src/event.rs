@@ -207,7 +207,7 @@ words! {
     CloseReason {
         /// The client closed the connection.
         ClosedByPeer = "closed_by_peer",
-        /// No packet of the client arrived within [`Limits::idle_timeout`](crate::Limits::idle_timeout).
+        /// No packet of the client arrived within [`TransportSettings::idle_timeout`](crate::TransportSettings::idle_timeout).
         IdleTimeout = "idle_timeout",
         /// The client lost the state of the connection, or broke the rules of QUIC.
         Lost = "lost",

@@ -145,7 +145,7 @@ impl Client {
     /// Sends all queued data, waits until it has arrived, and closes the connections. Calls in flight end with an error.
     ///
     /// When this method returns, the servers have been told, so that the process may end. If the packet that tells a server is
-    /// lost, the server keeps the connection until its idle timeout ([`Limits::idle_timeout`](crate::Limits::idle_timeout)).
+    /// lost, the server keeps the connection until its idle timeout ([`TransportSettings::idle_timeout`](crate::TransportSettings::idle_timeout)).
     ///
     /// # Cancel safety
     /// This method is cancel safe.

@@ -9,7 +9,7 @@ use crate::codec::parser::Document;
 /// The metadata of a response: strings by name, which the handler or a middleware of the server has set with
 /// [`Context::set_response_meta`](crate::Context::set_response_meta).
 ///
-/// [`Call::with_response_metadata`], [`Streaming::response_metadata`](crate::Streaming::response_metadata) and
+/// [`Call::with_response_metadata`](crate::Call::with_response_metadata), [`Streaming::response_metadata`](crate::Streaming::response_metadata) and
 /// [`BatchResponse::response_metadata`](crate::BatchResponse::response_metadata) return it. `Debug` shows the names and
 /// hides the values.
 ///

@@ -29,13 +29,15 @@ impl Server {
     /// Returns a builder of a server that presents the certificate of `identity` to clients.
     pub fn builder(identity: Identity) -> ServerBuilder {
         ServerBuilder {
-            identity,
-            client_auth: ClientAuth::default(),
-            limits: Limits::default(),
-            transport: TransportSettings::default(),
-            discovery: DiscoverOptions::default(),
-            replica: None,
-            events: EventHook::default(),
+            settings: ServerSettings {
+                identity,
+                client_auth: ClientAuth::default(),
+                limits: Limits::default(),
+                transport: TransportSettings::default(),
+                discovery: DiscoverOptions::default(),
+                replica: None,
+                events: EventHook::default(),
+            },
             router: (),
             layers: (),
         }
@@ -76,6 +78,13 @@ impl Server {
 /// ```
 #[derive(Debug)]
 pub struct ServerBuilder<R = (), L = ()> {
+    settings: ServerSettings,
+    router: R,
+    layers: L,
+}
+
+#[derive(Debug)]
+struct ServerSettings {
     identity: Identity,
     client_auth: ClientAuth,
     limits: Limits,
@@ -83,8 +92,6 @@ pub struct ServerBuilder<R = (), L = ()> {
     discovery: DiscoverOptions,
     replica: Option<String>,
     events: EventHook,
-    router: R,
-    layers: L,
 }
 
 #[allow(private_bounds)] // users need not name the list of services
@@ -94,27 +101,10 @@ impl<R, L> ServerBuilder<R, L> {
     where
         R: Services,
     {
-        let Self {
-            identity,
-            client_auth,
-            limits,
-            transport,
-            discovery,
-            replica,
-            events,
-            router,
-            layers,
-        } = self;
         ServerBuilder {
-            identity,
-            client_auth,
-            limits,
-            transport,
-            discovery,
-            replica,
-            events,
-            router: router.with(Single(service)),
-            layers,
+            settings: self.settings,
+            router: self.router.with(Single(service)),
+            layers: self.layers,
         }
     }
 
@@ -150,33 +140,16 @@ impl<R, L> ServerBuilder<R, L> {
     /// # }
     /// ```
     pub fn layer<M: ServerLayer>(self, layer: M) -> ServerBuilder<R, LayerStack<L, M>> {
-        let Self {
-            identity,
-            client_auth,
-            limits,
-            transport,
-            discovery,
-            replica,
-            events,
-            router,
-            layers,
-        } = self;
         ServerBuilder {
-            identity,
-            client_auth,
-            limits,
-            transport,
-            discovery,
-            replica,
-            events,
-            router,
-            layers: LayerStack::new(layers, layer),
+            settings: self.settings,
+            router: self.router,
+            layers: LayerStack::new(self.layers, layer),
         }
     }
 
     /// Sets the limits on what the server accepts from its clients.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.settings.limits = limits;
         self
     }
 
@@ -191,7 +164,7 @@ impl<R, L> ServerBuilder<R, L> {
     /// Set it if the host's name changes at a restart, as that of a new container does, or if hosts with equal names are
     /// bound to equal addresses, such as `0.0.0.0:4433`. The name is not secret and is not sent.
     pub fn replica(mut self, name: impl Into<String>) -> Self {
-        self.replica = Some(name.into());
+        self.settings.replica = Some(name.into());
         self
     }
 
@@ -204,14 +177,14 @@ impl<R, L> ServerBuilder<R, L> {
     where
         F: Fn(&Event<'_>) + Send + Sync + 'static,
     {
-        self.events.add(on_event);
+        self.settings.events.add(on_event);
         self
     }
 
     /// Sets the settings of QUIC and of the socket: idle timeout, keep-alive, sizes of packets, congestion control, windows
     /// and the number of streams.
     pub fn transport(mut self, settings: TransportSettings) -> Self {
-        self.transport = settings;
+        self.settings.transport = settings;
         self
     }
 
@@ -240,14 +213,14 @@ impl<R, L> ServerBuilder<R, L> {
     where
         F: Fn(OpenRpc) -> OpenRpc + Send + Sync + 'static,
     {
-        self.discovery.edit = Some(Arc::new(edit));
+        self.settings.discovery.edit = Some(Arc::new(edit));
         self
     }
 
     /// Sets whether the server answers `rpc.discover` with the description of its services. Defaults to `true`.
     /// Otherwise the method is not found. [`authorize_discover`](Self::authorize_discover) answers some callers only.
     pub fn discover(mut self, discover: bool) -> Self {
-        self.discovery.is_off = !discover;
+        self.settings.discovery.is_off = !discover;
         self
     }
 
@@ -283,7 +256,7 @@ impl<R, L> ServerBuilder<R, L> {
     where
         F: Fn(&Context) -> Result<(), ErrorObject> + Send + Sync + 'static,
     {
-        self.discovery.check = Some(Arc::new(check));
+        self.settings.discovery.check = Some(Arc::new(check));
         self
     }
 
@@ -294,14 +267,14 @@ impl<R, L> ServerBuilder<R, L> {
     /// trusted authority has signed is accepted. A certificate with extended key usages must include client
     /// authentication.
     pub fn require_client_certificate(mut self, trust: Trust) -> Self {
-        self.client_auth = ClientAuth::Required(trust);
+        self.settings.client_auth = ClientAuth::Required(trust);
         self
     }
 
     /// Requests a certificate from every client, and accepts clients without one. A certificate that `trust` does not
     /// cover is rejected.
     pub fn request_client_certificate(mut self, trust: Trust) -> Self {
-        self.client_auth = ClientAuth::Optional(trust);
+        self.settings.client_auth = ClientAuth::Optional(trust);
         self
     }
 
@@ -318,7 +291,7 @@ impl<R, L> ServerBuilder<R, L> {
     /// [`bind`](Self::bind) returns [`TlsError::CipherSuites`] if the configuration cannot be used for QUIC.
     #[cfg(feature = "rustls-config")]
     pub fn rustls_config(mut self, config: rustls::ServerConfig) -> Self {
-        self.client_auth = ClientAuth::Rustls(Arc::new(config));
+        self.settings.client_auth = ClientAuth::Rustls(Arc::new(config));
         self
     }
 
@@ -380,38 +353,43 @@ impl<R, L> ServerBuilder<R, L> {
         R: Router,
         L: ServerLayers<R>,
     {
+        let Self {
+            settings,
+            router,
+            layers,
+        } = self;
         let descriptions = R::descriptions();
         check_names(&descriptions)?;
-        self.transport.check()?;
+        settings.transport.check()?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BindError::NoRuntime);
         }
         let socket = socket().map_err(BindError::Address)?;
-        let tls = ServerTls::new(self.client_auth)?;
+        let tls = ServerTls::new(settings.client_auth)?;
         let keys = ListenerKeys {
-            tls: tls.config(&self.identity),
-            secret: self.identity.secret(),
+            tls: tls.config(&settings.identity),
+            secret: settings.identity.secret(),
         };
-        let replica = self.replica.as_deref();
-        let listener = Listener::bind(socket, keys, replica, &self.limits, &self.transport);
+        let replica = settings.replica.as_deref();
+        let listener = Listener::bind(socket, keys, replica, &settings.limits, &settings.transport);
         let listener = listener.map_err(BindError::Address)?;
         if tls.presents_identity() {
-            self.identity.warn_of_faults();
+            settings.identity.warn_of_faults();
         }
-        let memory = ServerMemory::new(&self.limits);
+        let memory = ServerMemory::new(&settings.limits);
         let health = HealthStates::new(&descriptions);
         let state = (Arc::clone(&memory), Arc::clone(&health));
         let handle = ServerHandle::new(tls, listener.clone(), state);
-        let settings = SharedSettings {
-            limits: self.limits.clone(),
+        let shared = SharedSettings {
+            limits: settings.limits.clone(),
             memory,
-            discover: self.discovery,
+            discover: settings.discovery,
             phase: handle.phase(),
-            events: self.events,
+            events: settings.events,
             health,
         };
-        let shared = ServerShared::new(self.layers.apply(self.router), settings);
-        Ok(Server::new(listener, handle, self.limits, shared))
+        let shared = ServerShared::new(layers.apply(router), shared);
+        Ok(Server::new(listener, handle, settings.limits, shared))
     }
 }
 
