@@ -1,0 +1,186 @@
+//! Starts the program as processes, and reads what they print.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use orders::client::{Servers, Session};
+use orders::files::{Accounts, Folder};
+use orders::tokens::Principal;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdout, Command};
+
+/// The password of every user.
+pub const PASSWORD: &str = "correct horse";
+
+/// Fails the test if `future` takes more than 30 seconds.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, future)
+        .await
+        .expect("this should not take long")
+}
+
+/// A process of the program, killed when it is dropped.
+pub struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_orders"))
+            .args(arguments)
+            .env("ORDERS_PASSWORD", PASSWORD)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Returns the next line, or `None` after the last.
+    pub async fn line(&mut self) -> Option<String> {
+        soon(self.lines.next_line()).await.unwrap()
+    }
+
+    /// Returns the rest of a line that starts with `start`, which has to be the next.
+    pub async fn line_after(&mut self, start: &str) -> String {
+        let line = self.line().await.expect("a line");
+        let rest = line.strip_prefix(start);
+        rest.unwrap_or_else(|| panic!("{line}")).to_owned()
+    }
+
+    /// Sends a signal, by the name that `kill` takes.
+    pub async fn signal(&self, name: &str) {
+        let process = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([name, &process]).status().await;
+        assert!(sent.unwrap().success());
+    }
+
+    pub async fn ended(&mut self) -> ExitStatus {
+        soon(self.child.wait()).await.unwrap()
+    }
+
+    /// Returns the remaining lines and the status of a process that ends by itself.
+    pub async fn output(mut self) -> (Vec<String>, ExitStatus) {
+        let mut lines = Vec::new();
+        while let Some(line) = self.line().await {
+            lines.push(line);
+        }
+        (lines, self.ended().await)
+    }
+}
+
+/// A running replica.
+pub struct Replica {
+    pub process: Process,
+    pub address: SocketAddr,
+    pub metrics: SocketAddr,
+}
+
+impl Replica {
+    /// Stops the replica, which has to finish its calls.
+    pub async fn stop(mut self) {
+        self.process.signal("-TERM").await;
+        assert!(self.process.ended().await.success());
+    }
+
+    /// Returns the metrics, as Prometheus reads them.
+    pub async fn metrics(&self) -> String {
+        let mut stream = soon(TcpStream::connect(self.metrics)).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut response = String::new();
+        soon(stream.read_to_string(&mut response)).await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        response
+    }
+}
+
+/// The files of a test with a running ledger.
+pub struct Setup {
+    pub folder: Folder,
+    pub ledger: String,
+    _ledger: Process,
+    _files: tempfile::TempDir,
+}
+
+impl Setup {
+    /// Starts a ledger. The users are the administrator `ada`, and `bob` and `eve`.
+    pub async fn new() -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let folder = Folder(files.path().to_owned());
+        folder.create().unwrap();
+        let mut accounts = Accounts::default();
+        for (user, is_admin) in [("ada", true), ("bob", false), ("eve", false)] {
+            let user = user.to_owned();
+            accounts.add(Principal { user, is_admin }, PASSWORD);
+        }
+        accounts.write(&folder.accounts()).unwrap();
+        let path = folder.0.to_str().unwrap();
+        let mut ledger = Process::start(&["ledger", "--folder", path, "--listen", "127.0.0.1:0"]);
+        Self {
+            ledger: ledger.line_after("listening on ").await,
+            folder,
+            _ledger: ledger,
+            _files: files,
+        }
+    }
+
+    /// Starts a replica, with options in addition to the usual ones.
+    pub async fn replica(&self, name: &str, options: &[&str]) -> Replica {
+        let folder = self.folder.0.to_str().unwrap();
+        let usual = [
+            "serve",
+            "--folder",
+            folder,
+            "--name",
+            name,
+            "--ledger",
+            &self.ledger,
+        ];
+        let mut process = Process::start(&[&usual, options].concat());
+        let address = process.line_after("listening on ").await.parse().unwrap();
+        let metrics = process.line_after("metrics on ").await.parse().unwrap();
+        Replica {
+            process,
+            address,
+            metrics,
+        }
+    }
+
+    pub fn servers(&self, replicas: &[SocketAddr]) -> Servers {
+        Servers {
+            addresses: replicas.iter().map(SocketAddr::to_string).collect(),
+            authority: self.folder.authority(),
+        }
+    }
+
+    pub async fn session(&self, replicas: &[SocketAddr], user: &str) -> Session {
+        let servers = self.servers(replicas);
+        soon(servers.log_in(user, PASSWORD)).await.unwrap()
+    }
+
+    /// Starts a command of a user.
+    pub fn customer(&self, replicas: &[SocketAddr], user: &str, command: &[&str]) -> Process {
+        let Servers {
+            addresses,
+            authority,
+        } = self.servers(replicas);
+        let (addresses, authority) = (addresses.join(","), authority.to_str().unwrap().to_owned());
+        let usual = [
+            "--servers",
+            &addresses,
+            "--user",
+            user,
+            "--authority",
+            &authority,
+        ];
+        Process::start(&[command, &usual].concat())
+    }
+}
