@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::tokens::Principal;
 
-/// The rounds of the hash of passwords.
-const ROUNDS: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
+/// The usual number of rounds of the hash of passwords.
+pub const ROUNDS: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 
 /// An error that names its file.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +164,7 @@ pub struct Accounts(Vec<Account>);
 struct Account {
     #[serde(flatten)]
     principal: Principal,
+    rounds: NonZeroU32,
     salt: [u8; 16],
     hash: [u8; 32],
 }
@@ -189,8 +190,9 @@ impl Accounts {
         replace(file, &text)
     }
 
-    /// Adds a user, or replaces the user of the same name.
-    pub fn add(&mut self, principal: Principal, password: &str) {
+    /// Adds a user, or replaces the user of the same name. The more rounds, the longer takes each login, and each guess of an
+    /// attacker who has the file.
+    pub fn add(&mut self, principal: Principal, password: &str, rounds: NonZeroU32) {
         self.0
             .retain(|account| account.principal.user != principal.user);
         let (mut salt, mut hash) = ([0; 16], [0; 32]);
@@ -198,9 +200,10 @@ impl Accounts {
             .fill(&mut salt)
             .expect("the system has random numbers");
         let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-        pbkdf2::derive(algorithm, ROUNDS, &salt, password.as_bytes(), &mut hash);
+        pbkdf2::derive(algorithm, rounds, &salt, password.as_bytes(), &mut hash);
         self.0.push(Account {
             principal,
+            rounds,
             salt,
             hash,
         });
@@ -211,9 +214,11 @@ impl Accounts {
     pub fn verify(&self, user: &str, password: &str) -> Option<&Principal> {
         let mut accounts = self.0.iter();
         let found = accounts.find(|account| account.principal.user == user);
-        let (salt, hash) = found.map_or(([0; 16], [0; 32]), |found| (found.salt, found.hash));
+        let any = found.or(self.0.first())?;
+        let (rounds, salt) = (any.rounds, any.salt);
+        let hash = found.map_or([0; 32], |found| found.hash);
         let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-        pbkdf2::verify(algorithm, ROUNDS, &salt, password.as_bytes(), &hash).ok()?;
+        pbkdf2::verify(algorithm, rounds, &salt, password.as_bytes(), &hash).ok()?;
         found.map(|found| &found.principal)
     }
 }

@@ -169,10 +169,12 @@ impl Ledger for Book {
 fn until_final<E>(
     orders: impl Stream<Item = Result<Order, E>>,
 ) -> impl Stream<Item = Result<Order, E>> {
-    orders.scan(false, |is_over, order| {
-        let was_over = *is_over;
+    let ending = orders.flat_map(|order| {
         let state = order.as_ref().map(|order| order.state);
-        *is_over = state.is_ok_and(|state| state == State::Shipped);
-        future::ready((!was_over).then_some(order))
-    })
+        let is_final = state.is_ok_and(|state| state == State::Shipped);
+        stream::iter([Some(order)].into_iter().chain(is_final.then_some(None)))
+    });
+    ending
+        .take_while(|order| future::ready(order.is_some()))
+        .filter_map(future::ready)
 }

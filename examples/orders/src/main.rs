@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use orders::api::{NewOrder, State};
 use orders::client::{Servers, Session};
-use orders::files::{Accounts, Folder};
+use orders::files::{Accounts, Folder, ROUNDS};
 use orders::load::load;
 use orders::serve::{Failure, Replica, ledger, serve};
 use orders::tokens::Principal;
@@ -128,7 +128,7 @@ fn account(user: &str, mut arguments: Arguments) -> Result<(), Failure> {
     arguments.end()?;
     let mut accounts = Accounts::from_file(&file)?;
     let user = user.to_owned();
-    accounts.add(Principal { user, is_admin }, &password()?);
+    accounts.add(Principal { user, is_admin }, &password()?, ROUNDS);
     Ok(accounts.write(&file)?)
 }
 

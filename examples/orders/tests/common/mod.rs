@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 
 /// The password of every user.
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// Fails the test if `future` takes more than 30 seconds.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(30);
     tokio::time::timeout(limit, future)
         .await
@@ -25,13 +26,13 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A process of the program, killed when it is dropped.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_orders"))
             .args(arguments)
             .env("ORDERS_PASSWORD", PASSWORD)
@@ -44,30 +45,30 @@ impl Process {
     }
 
     /// Returns the next line, or `None` after the last.
-    pub async fn line(&mut self) -> Option<String> {
+    pub(crate) async fn line(&mut self) -> Option<String> {
         soon(self.lines.next_line()).await.unwrap()
     }
 
     /// Returns the rest of a line that starts with `start`, which has to be the next.
-    pub async fn line_after(&mut self, start: &str) -> String {
+    pub(crate) async fn line_after(&mut self, start: &str) -> String {
         let line = self.line().await.expect("a line");
         let rest = line.strip_prefix(start);
         rest.unwrap_or_else(|| panic!("{line}")).to_owned()
     }
 
     /// Sends a signal, by the name that `kill` takes.
-    pub async fn signal(&self, name: &str) {
+    pub(crate) async fn signal(&self, name: &str) {
         let process = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args([name, &process]).status().await;
         assert!(sent.unwrap().success());
     }
 
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         soon(self.child.wait()).await.unwrap()
     }
 
     /// Returns the remaining lines and the status of a process that ends by itself.
-    pub async fn output(mut self) -> (Vec<String>, ExitStatus) {
+    pub(crate) async fn output(mut self) -> (Vec<String>, ExitStatus) {
         let mut lines = Vec::new();
         while let Some(line) = self.line().await {
             lines.push(line);
@@ -77,21 +78,21 @@ impl Process {
 }
 
 /// A running replica.
-pub struct Replica {
-    pub process: Process,
-    pub address: SocketAddr,
-    pub metrics: SocketAddr,
+pub(crate) struct Replica {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: SocketAddr,
 }
 
 impl Replica {
     /// Stops the replica, which has to finish its calls.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.process.signal("-TERM").await;
         assert!(self.process.ended().await.success());
     }
 
     /// Returns the metrics, as Prometheus reads them.
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         let mut stream = soon(TcpStream::connect(self.metrics)).await.unwrap();
         let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
         stream.write_all(request).await.unwrap();
@@ -103,23 +104,23 @@ impl Replica {
 }
 
 /// The files of a test with a running ledger.
-pub struct Setup {
-    pub folder: Folder,
-    pub ledger: String,
+pub(crate) struct Setup {
+    pub(crate) folder: Folder,
+    pub(crate) ledger: String,
     _ledger: Process,
     _files: tempfile::TempDir,
 }
 
 impl Setup {
     /// Starts a ledger. The users are the administrator `ada`, and `bob` and `eve`.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let files = tempfile::tempdir().unwrap();
         let folder = Folder(files.path().to_owned());
         folder.create().unwrap();
         let mut accounts = Accounts::default();
         for (user, is_admin) in [("ada", true), ("bob", false), ("eve", false)] {
             let user = user.to_owned();
-            accounts.add(Principal { user, is_admin }, PASSWORD);
+            accounts.add(Principal { user, is_admin }, PASSWORD, NonZeroU32::MIN);
         }
         accounts.write(&folder.accounts()).unwrap();
         let path = folder.0.to_str().unwrap();
@@ -133,7 +134,7 @@ impl Setup {
     }
 
     /// Starts a replica, with options in addition to the usual ones.
-    pub async fn replica(&self, name: &str, options: &[&str]) -> Replica {
+    pub(crate) async fn replica(&self, name: &str, options: &[&str]) -> Replica {
         let folder = self.folder.0.to_str().unwrap();
         let usual = [
             "serve",
@@ -154,20 +155,25 @@ impl Setup {
         }
     }
 
-    pub fn servers(&self, replicas: &[SocketAddr]) -> Servers {
+    pub(crate) fn servers(&self, replicas: &[SocketAddr]) -> Servers {
         Servers {
             addresses: replicas.iter().map(SocketAddr::to_string).collect(),
             authority: self.folder.authority(),
         }
     }
 
-    pub async fn session(&self, replicas: &[SocketAddr], user: &str) -> Session {
+    pub(crate) async fn session(&self, replicas: &[SocketAddr], user: &str) -> Session {
         let servers = self.servers(replicas);
         soon(servers.log_in(user, PASSWORD)).await.unwrap()
     }
 
     /// Starts a command of a user.
-    pub fn customer(&self, replicas: &[SocketAddr], user: &str, command: &[&str]) -> Process {
+    pub(crate) fn customer(
+        &self,
+        replicas: &[SocketAddr],
+        user: &str,
+        command: &[&str],
+    ) -> Process {
         let Servers {
             addresses,
             authority,
