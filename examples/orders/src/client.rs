@@ -83,6 +83,11 @@ impl Servers {
 }
 
 impl Session {
+    /// Returns the client without the user's token, for calls by name.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Places an order, and prints it with what the server says about the call.
     ///
     /// # Errors

@@ -16,6 +16,10 @@ use rpc_runtime::CallError;
 /// The number of orders that are placed at the same time.
 const TASKS: usize = 8;
 
+/// The time limit of one attempt. It is short, since repeating a call with the same key does no harm: of a replica that was
+/// killed the client hears nothing.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
 /// The pause before an order that failed is placed again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,7 +71,7 @@ async fn place(orders: &OrdersClient, key: String) -> Result<(), CallError<Order
             item: "pear".to_owned(),
             count: 1,
         };
-        match orders.place(order).await {
+        match orders.place(order).timeout(ATTEMPT).await {
             Ok(order) => {
                 println!("placed {key} {}", order.id);
                 return Ok(());

@@ -167,6 +167,13 @@ impl Setup {
         soon(servers.log_in(user, PASSWORD)).await.unwrap()
     }
 
+    /// Starts a probe of the health of a replica.
+    pub(crate) fn health(&self, replica: SocketAddr) -> Process {
+        let (replica, authority) = (replica.to_string(), self.folder.authority());
+        let authority = authority.to_str().unwrap();
+        Process::start(&["health", "--servers", &replica, "--authority", authority])
+    }
+
     /// Starts a command of a user.
     pub(crate) fn customer(
         &self,
