@@ -97,6 +97,21 @@ async fn replica_that_is_killed_under_load_loses_no_order_and_places_none_twice(
 }
 
 #[tokio::test]
+async fn ledger_that_is_killed_under_load_has_every_acknowledged_order_once() {
+    let mut setup = Setup::new().await;
+    let replica = setup.replica("one", &[]).await;
+    let at = [replica.address];
+    let mut load = setup.customer(&at, "bob", &["load", "run"]);
+    let mut orders = BTreeMap::new();
+    for _ in 0..2 {
+        acknowledged(&mut load, &mut orders, 40).await;
+        setup.kill_ledger().await;
+    }
+    acknowledged(&mut load, &mut orders, 40).await;
+    assert_whole(&setup, &at, load, orders).await;
+}
+
+#[tokio::test]
 async fn replica_that_is_told_to_stop_reports_it_and_serves_until_it_drains() {
     let setup = Setup::new().await;
     // Long enough that only the second signal ends it.

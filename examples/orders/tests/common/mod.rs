@@ -107,8 +107,15 @@ impl Replica {
 pub(crate) struct Setup {
     pub(crate) folder: Folder,
     pub(crate) ledger: String,
-    _ledger: Process,
+    ledger_process: Process,
     _files: tempfile::TempDir,
+}
+
+async fn start_ledger(folder: &Folder, listen: &str) -> (Process, String) {
+    let path = folder.0.to_str().unwrap();
+    let mut ledger = Process::start(&["ledger", "--folder", path, "--listen", listen]);
+    let address = ledger.line_after("listening on ").await;
+    (ledger, address)
 }
 
 impl Setup {
@@ -123,14 +130,20 @@ impl Setup {
             accounts.add(Principal { user, is_admin }, PASSWORD, NonZeroU32::MIN);
         }
         accounts.write(&folder.accounts()).unwrap();
-        let path = folder.0.to_str().unwrap();
-        let mut ledger = Process::start(&["ledger", "--folder", path, "--listen", "127.0.0.1:0"]);
+        let (ledger_process, ledger) = start_ledger(&folder, "127.0.0.1:0").await;
         Self {
-            ledger: ledger.line_after("listening on ").await,
+            ledger,
             folder,
-            _ledger: ledger,
+            ledger_process,
             _files: files,
         }
+    }
+
+    /// Kills the ledger, and starts it again at its address.
+    pub(crate) async fn kill_ledger(&mut self) {
+        self.ledger_process.signal("-KILL").await;
+        self.ledger_process.ended().await;
+        (self.ledger_process, _) = start_ledger(&self.folder, &self.ledger).await;
     }
 
     /// Starts a replica, with options in addition to the usual ones.
