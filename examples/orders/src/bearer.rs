@@ -55,7 +55,7 @@ impl ClientMiddleware for Bearer {
                 next.run(request).await
             }
             Err(error) => {
-                eprintln!("no new token: {error}");
+                tracing::warn!(%error, "no new token");
                 response
             }
         }

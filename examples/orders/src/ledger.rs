@@ -71,7 +71,7 @@ pub enum LedgerError {
 impl From<StoreError> for LedgerError {
     fn from(error: StoreError) -> Self {
         // The details are for the operator, not for callers.
-        eprintln!("the database failed: {error}");
+        tracing::error!(%error, "database failed");
         Self::Storage
     }
 }

@@ -77,7 +77,7 @@ async fn place(orders: &OrdersClient, key: String) -> Result<(), CallError<Order
                 return Ok(());
             }
             Err(error) if attempt < ATTEMPTS && may_pass(&error) => {
-                eprintln!("{key}: {error}");
+                tracing::warn!(key, %error, "order failed");
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => return Err(error),

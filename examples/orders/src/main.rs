@@ -12,6 +12,7 @@ use orders::files::{Accounts, Folder, ROUNDS};
 use orders::load::load;
 use orders::serve::{Failure, Replica, ledger, serve};
 use orders::tokens::Principal;
+use tracing::Level;
 
 const USAGE: &str = "usage:
   orders init [--folder FOLDER]
@@ -76,6 +77,12 @@ impl Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // What the libraries and this program log, such as limits that were reached and handshakes that failed.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_max_level(Level::WARN)
+        .init();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -113,7 +120,7 @@ async fn run() -> Result<(), Failure> {
             arguments.end()?;
             servers.health().await
         }
-        [ref command @ ..] => customer(command, arguments).await,
+        _ => customer(&words, arguments).await,
     }
 }
 

@@ -106,7 +106,7 @@ fn explain(error: CallError<LedgerError>, id: u64) -> OrderError {
         CallError::Application(LedgerError::KeyInUse { id }) => OrderError::KeyInUse { id },
         CallError::Application(LedgerError::Advanced { now }) => OrderError::Advanced { now },
         error => {
-            eprintln!("the ledger did not answer: {error}");
+            tracing::warn!(%error, "ledger did not answer");
             OrderError::Unavailable
         }
     }

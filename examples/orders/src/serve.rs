@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rpc_layers::{ConcurrencyLimitLayer, MetricsLayer, client_metrics, server_metrics};
+use rpc_layers::{
+    ClientMetrics, ConcurrencyLimitLayer, MetricsLayer, client_metrics, server_metrics,
+};
 use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
 use rpc_runtime::{
     Client, ErrorObject, Health, Identity, Limits, Server, ServerHandle, Service, Trust,
@@ -96,6 +98,7 @@ pub async fn serve(replica: Replica) -> Result<(), Failure> {
         .identity(identity.clone())
         .timeout(LEDGER_TIMEOUT)
         .on_event(client_metrics())
+        .middleware(ClientMetrics::new())
         .connect_lazy(&*replica.ledger)?;
     let stopping = CancellationToken::new();
     let server = build(&replica, identity, &ledger, &stopping)?;
@@ -172,7 +175,7 @@ async fn reload(folder: Folder, handle: ServerHandle) -> std::io::Result<()> {
             handle.set_identity(identity);
             println!("new certificate");
         }
-        Err(error) => eprintln!("the certificate was not replaced: {error}"),
+        Err(error) => tracing::error!(%error, "certificate not replaced"),
     };
     on_hangup(replace).await
 }

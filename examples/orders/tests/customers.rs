@@ -42,7 +42,6 @@ async fn order_is_placed_once_for_its_key_and_watched_to_its_end() {
         assert_eq!(watching.line_after("1 bob monday pear 3 ").await, shown);
     }
     assert!(watching.ended().await.success());
-    replica.stop().await;
 }
 
 #[tokio::test]

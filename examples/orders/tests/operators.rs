@@ -212,6 +212,8 @@ async fn metrics_have_the_series_of_calls_connections_and_orders() {
         r#"rpc_server_call_duration_seconds_count{service="Orders",method="orders.place"} 1"#,
         "rpc_server_connections_open 1",
         "rpc_server_connections_total 1",
+        r#"rpc_client_calls_total{service="Ledger",method="ledger.place",outcome="success",code=""} 1"#,
+        r#"rpc_client_attempts_total{service="Ledger",method="ledger.place",outcome="success",code=""} 1"#,
         "rpc_client_retries_total 0",
         "orders_placed_total 1",
         "orders_tokens_issued_total 2",

@@ -75,6 +75,7 @@ fn unsafe_code_is_forbidden_in_every_crate() {
         "rpc-cli",
         "examples",
         "examples/observability",
+        "examples/orders",
         "examples/telemetry",
         "examples/kubernetes",
         "tests",
