@@ -55,10 +55,7 @@ impl Servers {
     /// When the connection or the login fails.
     pub async fn log_in(&self, user: &str, password: &str) -> Result<Session, Failure> {
         let client = self.connect().await?;
-        let login = LoginClient::new(client.clone());
-        let tokens = login.log_in(user, password).await?;
-        let orders = OrdersClient::new(client.with_middleware(Bearer::new(login, tokens)));
-        Ok(Session { client, orders })
+        Session::new(client, user, password).await
     }
 
     /// Asks the first replica for its serving state, as `rpc health` does.
@@ -83,6 +80,17 @@ impl Servers {
 }
 
 impl Session {
+    /// Logs a user in. The sessions of several users may share a client and its connections.
+    ///
+    /// # Errors
+    /// When the login fails.
+    pub async fn new(client: Client, user: &str, password: &str) -> Result<Self, Failure> {
+        let login = LoginClient::new(client.clone());
+        let tokens = login.log_in(user, password).await?;
+        let orders = OrdersClient::new(client.with_middleware(Bearer::new(login, tokens)));
+        Ok(Self { client, orders })
+    }
+
     /// Returns the client without the user's token, for calls by name.
     pub fn client(&self) -> &Client {
         &self.client
