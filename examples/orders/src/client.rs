@@ -15,6 +15,10 @@ use crate::serve::Failure;
 /// The time limit of a call, with all of its attempts.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The number of calls in a row that time out at a replica before it gets no more. A replica that was killed costs that many
+/// calls their time, in addition to those that were in flight.
+const EJECT: u32 = 2;
+
 /// The pause before a watcher calls again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,6 +48,7 @@ impl Servers {
         let client = Client::builder()
             .trust(Trust::pem_file(&self.authority)?)
             .timeout(TIMEOUT)
+            .eject_after(EJECT)
             .reconnect_backoff(Duration::from_millis(20), Duration::from_secs(1))
             .connect_many(self.addresses.iter().map(String::as_str));
         Ok(client.await?)

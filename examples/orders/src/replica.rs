@@ -71,9 +71,9 @@ pub struct Desk {
 }
 
 impl Desk {
-    async fn place_for(&self, user: &str, order: NewOrder) -> Result<Order, OrderError> {
+    async fn place_order(&self, cx: &Context, order: NewOrder) -> Result<Order, OrderError> {
         check(&order)?;
-        let placed = self.ledger.place(user, order).await;
+        let placed = self.ledger.place(&user(cx)?.user, order).await;
         let placed = placed.map_err(|error| explain(error, 0))?;
         counter!("orders_placed_total").increment(1);
         Ok(placed)
@@ -114,7 +114,7 @@ fn explain(error: CallError<LedgerError>, id: u64) -> OrderError {
 
 impl Orders for Desk {
     async fn place(&self, cx: &Context, order: NewOrder) -> Result<Order, OrderError> {
-        self.place_for(&user(cx)?.user, order).await
+        self.place_order(cx, order).await
     }
 
     async fn get(&self, cx: &Context, id: u64) -> Result<Order, OrderError> {
@@ -141,8 +141,7 @@ impl Orders for Desk {
         cx: &Context,
         orders: impl Stream<Item = NewOrder> + Send,
     ) -> Result<u64, OrderError> {
-        let user = user(cx)?;
-        let placed = orders.map(|order| self.place_for(&user.user, order));
+        let placed = orders.map(|order| self.place_order(cx, order));
         let placed = placed.buffer_unordered(IMPORTS);
         placed.try_fold(0, async |count, _| Ok(count + 1)).await
     }

@@ -5,8 +5,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{PASSWORD, Replica, Setup, soon};
-use futures_util::TryStreamExt;
 use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use orders::api::{LoginClient, LoginError, NewOrder, Order, OrderError, OrdersClient, State};
 use orders::client::Session;
 use orders::tokens::{Kind, Principal, TokenKey};
@@ -47,9 +47,9 @@ async fn order_is_placed_once_for_its_key_and_watched_to_its_end() {
 #[tokio::test]
 async fn users_at_the_same_time_see_only_their_own_orders() {
     let setup = Setup::new().await;
-    let (one, two) = tokio::join!(setup.replica("one", &[]), setup.replica("two", &[]));
-    let at = [one.address, two.address];
-    // Both users are on the same connections, as behind a gateway.
+    let replica = setup.replica("one", &[]).await;
+    let at = [replica.address];
+    // Both users are on one connection, as behind a gateway.
     let client = soon(setup.servers(&at).connect()).await.unwrap();
     let log_in = async |user| Session::new(client.clone(), user, PASSWORD).await.unwrap();
     let (bob, eve) = soon(async { tokio::join!(log_in("bob"), log_in("eve")) }).await;
@@ -70,9 +70,31 @@ async fn users_at_the_same_time_see_only_their_own_orders() {
     }
     for (session, user) in [(&bob, "bob"), (&eve, "eve")] {
         let orders: Vec<Order> = soon(session.orders.list().try_collect()).await.unwrap();
-        assert_eq!(orders.len(), 100);
+        assert_eq!(orders.len(), 100, "{user}");
         assert!(orders.iter().all(|order| order.user == user));
     }
+    // The handlers of uploads run for a while, and read the user of each order anew.
+    let import = |session: &Session, item: &'static str| {
+        let orders = stream::iter(0..100).map(move |number| NewOrder {
+            key: format!("import-{number}"),
+            item: item.to_owned(),
+            count: 1,
+        });
+        let slowly = orders.then(async |order| {
+            tokio::task::yield_now().await;
+            order
+        });
+        session.orders.import(slowly)
+    };
+    let (of_bob, of_eve) = (import(&bob, "of bob"), import(&eve, "of eve"));
+    let imported = soon(async { tokio::join!(of_bob, of_eve) }).await;
+    assert_eq!((imported.0.unwrap(), imported.1.unwrap()), (100, 100));
+    for (session, item) in [(&bob, "of bob"), (&eve, "of eve")] {
+        let orders: Vec<Order> = soon(session.orders.list().try_collect()).await.unwrap();
+        let items = orders[100..].iter().map(|order| &*order.item);
+        assert_eq!(items.collect::<Vec<_>>(), vec![item; 100]);
+    }
+
     let of_bob = placed[0].as_ref().unwrap().id;
     let error = soon(eve.orders.get(of_bob)).await.unwrap_err();
     assert_application(error, OrderError::NotFound(of_bob));
