@@ -5,12 +5,13 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use common::{Process, Setup, soon};
 use futures_util::TryStreamExt;
 use orders::api::{NewOrder, Order};
 use rpc_runtime::tls::Certificate;
-use rpc_runtime::{Client, Trust};
+use rpc_runtime::{CallError, Client, Trust};
 
 /// Reads the acknowledgements of a load until there are `count` more of them.
 async fn acknowledged(load: &mut Process, orders: &mut BTreeMap<String, u64>, count: usize) {
@@ -109,6 +110,34 @@ async fn ledger_that_is_killed_under_load_has_every_acknowledged_order_once() {
     }
     acknowledged(&mut load, &mut orders, 40).await;
     assert_whole(&setup, &at, load, orders).await;
+}
+
+#[tokio::test]
+async fn call_to_a_ledger_that_hangs_ends_at_the_deadline_of_the_customer() {
+    let setup = Setup::new().await;
+    let replica = setup.replica("one", &[]).await;
+    let session = setup.session(&[replica.address], "bob").await;
+    let get = || session.orders.get(1).timeout(Duration::from_millis(300));
+    assert_eq!(soon(get()).await.unwrap_err().code(), Some(404));
+    setup.ledger_process.signal("-STOP").await;
+    let start = Instant::now();
+    assert!(matches!(soon(get()).await, Err(CallError::Timeout)));
+    // The replica waits no longer, either. By itself it would wait for five seconds.
+    let ended = ["timed_out", "cancelled"].map(|outcome| {
+        format!(
+            r#"rpc_client_calls_total{{service="Ledger",method="ledger.get",outcome="{outcome}""#
+        )
+    });
+    let has_ended = |line: &str| {
+        let starts = ended.iter().any(|start| line.starts_with(start));
+        starts && line.ends_with(" 1")
+    };
+    while !replica.metrics().await.lines().any(has_ended) {
+        assert!(start.elapsed() < Duration::from_secs(4));
+    }
+    setup.ledger_process.signal("-CONT").await;
+    let error = soon(session.orders.get(1)).await.unwrap_err();
+    assert_eq!(error.code(), Some(404));
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ impl Replica {
 pub(crate) struct Setup {
     pub(crate) folder: Folder,
     pub(crate) ledger: String,
-    ledger_process: Process,
+    pub(crate) ledger_process: Process,
     _files: tempfile::TempDir,
 }
 
