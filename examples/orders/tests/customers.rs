@@ -126,7 +126,18 @@ async fn wrong_and_expired_tokens_are_rejected_and_a_session_renews_its_own() {
         user: "bob".to_owned(),
         is_admin: false,
     };
-    let orders = OrdersClient::new(client);
+    // The description of the services is for administrators.
+    let discover = async |is_admin| {
+        let user = "bob".to_owned();
+        let token = key.issue(&Principal { user, is_admin }, Kind::Access, lifetime);
+        let call = client.call::<serde_json::Value, _>("rpc.discover", &());
+        let call = call.meta("authorization", &format!("Bearer {token}"));
+        soon(call).await.map_err(|error| error.code())
+    };
+    assert_eq!(discover(false).await, Err(Some(403)));
+    assert!(discover(true).await.unwrap()["methods"].is_array());
+
+    let orders = OrdersClient::new(client.clone());
     let get = |token: &str| {
         let call = orders
             .get(1)
