@@ -107,14 +107,12 @@ pub(crate) fn client_config(
     identity: Option<Identity>,
 ) -> Result<(rustls::ClientConfig, HandshakeResult), TlsError> {
     let handshake_result = HandshakeResult::default();
-    let anchors = match verifier {
-        Verifier::Anchors(anchors) => anchors,
-        #[cfg(feature = "rustls-config")]
-        Verifier::Rustls(config) => {
-            check_config(config.crypto_provider())?;
-            return Ok((rustls::ClientConfig::clone(config), handshake_result));
-        }
-    };
+    #[cfg(feature = "rustls-config")]
+    if let Verifier::Rustls(config) = verifier {
+        check_config(config.crypto_provider())?;
+        return Ok((rustls::ClientConfig::clone(config), handshake_result));
+    }
+    let Verifier::Anchors(anchors) = verifier;
     let verifier = ServerVerifier {
         trusted: Arc::clone(anchors),
         handshake_result: handshake_result.clone(),
