@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::client::callback::{Callback, IntoServePeer, ServePeer};
 use crate::codec::escape::Escaped;
@@ -151,10 +152,9 @@ impl Server {
             let address = incoming.remote_address();
             match limits.admit(address.ip(), incoming.is_validated()) {
                 Ok(slot) => {
-                    let services = Arc::clone(&services);
-                    handle
-                        .connections()
-                        .spawn(serve_incoming(incoming, slot, services));
+                    let tasks = handle.connections().clone();
+                    let serving = serve_incoming(incoming, slot, Arc::clone(&services), tasks);
+                    handle.connections().spawn(serving);
                 }
                 Err(reason) => {
                     limits.record_rejection(address, reason);
@@ -173,12 +173,13 @@ impl Server {
     }
 }
 
-/// Completes the handshake and serves the connection. The handshake ends if it times out or must make room for another
-/// handshake.
+/// Completes the handshake, and serves the connection in a task of its own, so that a connection does not keep the memory of
+/// its handshake. The handshake ends if it times out or must make room for another handshake.
 async fn serve_incoming(
     incoming: IncomingConnection,
     mut slot: ConnectionSlotGuard,
     services: Arc<dyn ServePeer>,
+    tasks: TaskTracker,
 ) {
     let address = incoming.remote_address();
     let handshake = timeout(slot.handshake_timeout(), incoming.handshake());
@@ -191,7 +192,11 @@ async fn serve_incoming(
         Ok(Ok(connection)) => {
             slot.handshake_done();
             let connection = transport::Connection::Quic(connection);
-            services.serve(connection, None).await;
+            let serving = services.serve(connection, None);
+            tasks.spawn(async move {
+                let _slot = slot;
+                serving.await;
+            });
         }
         Ok(Err(failed)) => slot.record_failed_handshake(address, failed.kind, &failed.reason),
         Err(_) => {

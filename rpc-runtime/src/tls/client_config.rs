@@ -107,14 +107,16 @@ pub(crate) fn client_config(
     identity: Option<Identity>,
 ) -> Result<(rustls::ClientConfig, HandshakeResult), TlsError> {
     let handshake_result = HandshakeResult::default();
-    #[cfg(feature = "rustls-config")]
-    if let Verifier::Rustls(config) = verifier {
-        check_config(config.crypto_provider())?;
-        return Ok((rustls::ClientConfig::clone(config), handshake_result));
-    }
-    let Verifier::Anchors(anchors) = verifier;
+    let trusted = match verifier {
+        Verifier::Anchors(anchors) => Arc::clone(anchors),
+        #[cfg(feature = "rustls-config")]
+        Verifier::Rustls(config) => {
+            check_config(config.crypto_provider())?;
+            return Ok((rustls::ClientConfig::clone(config), handshake_result));
+        }
+    };
     let verifier = ServerVerifier {
-        trusted: Arc::clone(anchors),
+        trusted,
         handshake_result: handshake_result.clone(),
     };
     let resolver = ClientCertResolver {
