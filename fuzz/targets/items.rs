@@ -83,8 +83,8 @@ fn parameters(params: &RawValue) -> Option<(Value, Option<Value>)> {
 fn item_id(id: Value) -> Option<Value> {
     match id.as_f64() {
         _ if is_id(&id) => Some(id),
-        Some(number) if number.fract() == 0.0 && (0.0..2_f64.powi(53)).contains(&number) => {
-            Some((number as u64).into())
+        Some(number) if number.is_sign_positive() && number < 2_f64.powi(53) => {
+            (number.fract() == 0.0).then(|| (number as u64).into())
         }
         _ => None,
     }
