@@ -36,7 +36,7 @@ use crate::source::Source;
 /// is no longer idempotent, and changed schema keywords that `check` does not interpret.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The description that callers use now: a file with an OpenRPC document, or a server, `HOST:PORT`
+    /// The description that callers use now: a file with an OpenRPC document, `-` for standard input, or a server, `HOST:PORT`
     old: Source,
     /// The description that replaces it
     new: Source,
@@ -52,6 +52,10 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
+        if self.old.is_input() && self.new.is_input() {
+            let failure = Failure::usage("standard input cannot be both descriptions");
+            return Err(failure.into());
+        }
         let old = read(&self.old, &self.connection).await?;
         let new = read(&self.new, &self.connection).await?;
         let changes = methods::compare(&old, &new);

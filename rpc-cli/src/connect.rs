@@ -113,9 +113,11 @@ impl Connection {
         if let Some(name) = &self.server_name {
             builder = builder.server_name(name);
         }
-        if let Some((cert, key)) = self.identity_files()? {
-            let identity = Identity::from_pem_files(cert, key)
-                .map_err(|error| Failure::usage(error_chain(&error)))?;
+        if let Some(IdentityFiles { cert, key, subject }) = self.identity_files()? {
+            let identity = Identity::from_pem_files(cert, key).map_err(|error| {
+                let failure = Failure::usage(error_chain(&error));
+                subject.into_iter().fold(failure, Failure::of)
+            })?;
             builder = builder.identity(identity);
         }
         if let Some(token) = environment("RPC_TOKEN")? {
@@ -126,12 +128,20 @@ impl Connection {
     }
 
     /// Returns the files of the client certificate and of its key.
-    fn identity_files(&self) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    fn identity_files(&self) -> Result<Option<IdentityFiles>, Failure> {
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            return Ok(Some((cert.clone(), key.clone())));
+            return Ok(Some(IdentityFiles {
+                cert: cert.clone(),
+                key: key.clone(),
+                subject: None,
+            }));
         }
         match (environment("RPC_CERT")?, environment("RPC_KEY")?) {
-            (Some(cert), Some(key)) => Ok(Some((cert.into(), key.into()))),
+            (Some(cert), Some(key)) => Ok(Some(IdentityFiles {
+                cert: cert.into(),
+                key: key.into(),
+                subject: Some("the environment variables RPC_CERT and RPC_KEY"),
+            })),
             (None, None) => Ok(None),
             _ => {
                 let why = "only one of the environment variables RPC_CERT and RPC_KEY is set";
@@ -143,6 +153,7 @@ impl Connection {
     fn trust(&self) -> Result<Trust, Failure> {
         let (mut pin, mut ca) = (self.pin, self.ca.clone());
         // Options replace the environment, so that they never trust more than they name.
+        let mut subject = None;
         if pin.is_none() && ca.is_none() {
             let named = |why| Failure::usage(format!("the environment variable RPC_PIN: {why}"));
             let digits = environment("RPC_PIN")?;
@@ -151,10 +162,14 @@ impl Connection {
                 .transpose()
                 .map_err(named)?;
             ca = environment("RPC_CA")?.map(PathBuf::from);
+            subject = Some("the environment variable RPC_CA");
         }
         let pinned = pin.map(Trust::sha256);
         let authorities = ca.map(Trust::pem_file).transpose();
-        let authorities = authorities.map_err(|error| Failure::usage(error_chain(&error)))?;
+        let authorities = authorities.map_err(|error| {
+            let failure = Failure::usage(error_chain(&error));
+            subject.into_iter().fold(failure, Failure::of)
+        })?;
         Ok(match (pinned, authorities) {
             (Some(pinned), Some(authorities)) => pinned.or(authorities),
             (Some(only), None) | (None, Some(only)) => only,
@@ -265,6 +280,14 @@ impl Connection {
             .iter()
             .fold(call, |call, (name, value)| call.with(name, value))
     }
+}
+
+/// The files of the client certificate and of its key.
+struct IdentityFiles {
+    cert: PathBuf,
+    key: PathBuf,
+    /// The environment variables that name the files.
+    subject: Option<&'static str>,
 }
 
 /// Returns an environment variable. An empty one counts as missing.

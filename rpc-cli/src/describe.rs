@@ -21,7 +21,7 @@ use crate::source::Source;
 /// Prints the methods of a server, their types and docs
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The address of the server, `HOST:PORT`, or a file with its description
+    /// The address of the server, `HOST:PORT`, a file with its description, or `-` to read that from standard input
     target: Source,
     /// Prints all details of this method
     method: Option<String>,
@@ -47,7 +47,7 @@ impl Options {
         let document = self.target.document(found)?;
         let target = match &self.target {
             Source::Server(address) => format!("{address}{}", self.connection.written()),
-            Source::File(_) => "HOST:PORT".into(),
+            Source::File(_) | Source::Input => "HOST:PORT".into(),
         };
         match (&self.method, self.html, self.output) {
             (Some(name), ..) => {

@@ -87,6 +87,16 @@ impl<'a> Method<'a> {
         text(self.0, "paramStructure")
     }
 
+    /// Returns `true` if the description does not show the positions of the parameters.
+    pub(crate) fn is_by_name(self) -> bool {
+        self.param_structure().as_deref() == Some("by-name")
+    }
+
+    /// Returns `true` if the method accepts no arguments by name.
+    pub(crate) fn is_by_position(self) -> bool {
+        self.param_structure().as_deref() == Some("by-position")
+    }
+
     pub(crate) fn params(self) -> impl Iterator<Item = Parameter<'a>> + Clone {
         list(self.0, "params").map(Parameter)
     }
@@ -149,6 +159,8 @@ impl<'a> Method<'a> {
             (self.is_deprecated(), "deprecated"),
             (self.is_notification(), "notification"),
             (self.is_unreliable(), "unreliable"),
+            (self.is_by_name(), "by name"),
+            (self.is_by_position(), "by position"),
             (self.items().is_some(), "stream"),
             (self.upload().is_some(), "upload"),
             (self.is_idempotent(), "idempotent"),

@@ -22,6 +22,8 @@ pub(crate) enum Status {
     Timeout = 4,
     /// The reply or the description cannot be used.
     Unusable = 5,
+    /// Standard output cannot be written.
+    Unwritable = 6,
 }
 
 /// The text of `--help` about the environment and the exit status.
@@ -39,6 +41,7 @@ Exit status:
   3    no connection: the server is unreachable or not trusted, or the connection was lost
   4    a timeout elapsed
   5    the reply or the description cannot be used
+  6    standard output cannot be written
   130  interrupted by ctrl-c";
 
 /// An error with which the server answered.
@@ -133,8 +136,8 @@ impl Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => None,
             _ => Some(Self::new(
-                Status::Unusable,
-                format!("cannot write the output: {error}"),
+                Status::Unwritable,
+                format!("cannot write to standard output: {error}"),
             )),
         }
     }

@@ -37,7 +37,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::failure::{Failure, HELP, Stop};
+use crate::failure::{Failure, HELP, Status, Stop};
 use crate::output::{Color, Output};
 
 /// Describes, calls, measures and compares JSON-RPC services over QUIC
@@ -102,7 +102,10 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return tell(&told),
+    };
     cli.color.apply();
     let mut output = Output::new();
     let ended = run(cli.command, &mut output).and_then(|()| Ok(output.flush()?));
@@ -118,6 +121,22 @@ fn main() -> ExitCode {
     let _ = output.flush();
     let _ = write!(anstream::stderr(), "{failure}");
     ExitCode::from(failure.status() as u8)
+}
+
+/// Prints what clap says: an invalid command line, the help or the version.
+fn tell(told: &clap::Error) -> ExitCode {
+    let printed = told.print().and_then(|()| std::io::stdout().flush());
+    let failure = printed
+        .err()
+        .filter(|_| !told.use_stderr())
+        .and_then(|error| Failure::output(&error));
+    match failure {
+        None => ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(Status::Usage as u8)),
+        Some(failure) => {
+            let _ = write!(anstream::stderr(), "{failure}");
+            ExitCode::from(failure.status() as u8)
+        }
+    }
 }
 
 fn run(command: Command, output: &mut Output) -> Result<(), Stop> {

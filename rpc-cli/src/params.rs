@@ -13,7 +13,7 @@ use crate::document::{Document, Method, Parameter, Typed, nearest};
 use crate::escape::Short;
 use crate::failure::Failure;
 use crate::input::decode;
-use crate::json::Value;
+use crate::json::{Decimal, Value};
 use crate::schema;
 use crate::types;
 
@@ -71,11 +71,16 @@ impl Params {
                 read.map_err(|failure| failure.tip(tip).tip(SPELLINGS))
                     .map(Given::Entire)
             }
-            named => named
-                .iter()
-                .map(|one| split(one))
-                .collect::<Result<_, _>>()
-                .map(Given::Named),
+            named => {
+                if let Some(entire) = named.iter().find(|word| is_entire(word)) {
+                    let why = format!(
+                        "`{entire}` stands for all arguments, so it cannot be combined with others"
+                    );
+                    return Err(Failure::usage(why));
+                }
+                let named = named.iter().map(|one| split(one));
+                named.collect::<Result<_, _>>().map(Given::Named)
+            }
         }
     }
 }
@@ -93,10 +98,40 @@ impl Given {
     pub(crate) fn to_json(&self, known: Option<(&Document, Method<'_>)>) -> Result<Sent, Failure> {
         match self {
             Self::Nothing => Ok(None),
-            Self::Entire(json) => Ok(Some(json.clone())),
+            Self::Entire(json) => {
+                if let Some((_, method)) = known {
+                    check_structure(method, json.get())?;
+                }
+                Ok(Some(json.clone()))
+            }
             Self::Named(named) => by_name(named, known).map(Some),
         }
     }
+}
+
+/// Checks that the description allows arguments in this form: an array or an object.
+fn check_structure(method: Method<'_>, json: &str) -> Result<(), Failure> {
+    let is_array = json.starts_with('[');
+    let name = method.name();
+    let failure = match is_array {
+        true if method.is_by_name() => Failure::usage(format!(
+            "`{name}` takes its arguments by name: the description does not show their positions"
+        )),
+        false if method.is_by_position() => {
+            Failure::usage(format!("`{name}` takes its arguments by position"))
+        }
+        _ => return Ok(()),
+    };
+    Err(match method.params().next() {
+        Some(_) => failure.tip(format!("write {}", all_written(method.params()))),
+        None => failure,
+    })
+}
+
+/// Returns `true` for a word that stands for all arguments: JSON, `@FILE` or `-`.
+fn is_entire(word: &str) -> bool {
+    let is_json = word.trim_start().starts_with(['{', '[']) && parse(word.trim()).is_ok();
+    is_json || word == "-" || word.starts_with('@') && !word.contains('=')
 }
 
 impl Given {
@@ -241,11 +276,38 @@ fn by_name(
             members.iter().any(|(given, _)| *given == name)
         })?;
     }
+    if let Some((_, method)) = known.filter(|(_, method)| method.is_by_position()) {
+        return by_position(method, &members);
+    }
     let members: Vec<String> = members
         .iter()
         .map(|(name, value)| format!("{}:{}", serde_json::Value::from(*name), value.get()))
         .collect();
     parse(&format!("{{{}}}", members.join(","))).map_err(unwritable)
+}
+
+/// Returns the arguments as an array, up to the last one that is given.
+fn by_position(
+    method: Method<'_>,
+    members: &[(&str, Box<RawValue>)],
+) -> Result<Box<RawValue>, Failure> {
+    let mut values = Vec::new();
+    let mut skipped: Option<Cow<'_, str>> = None;
+    for parameter in method.params() {
+        let name = parameter.name();
+        match members.iter().find(|(given, _)| *given == name) {
+            None => skipped = skipped.or(Some(name)),
+            Some((_, value)) if skipped.is_none() => values.push(value.get()),
+            Some(_) => {
+                let skipped = skipped.unwrap_or_default();
+                return Err(Failure::usage(format!(
+                    "`{}` takes its arguments by position, so `{name}` requires `{skipped}` before it",
+                    method.name()
+                )));
+            }
+        }
+    }
+    parse(&format!("[{}]", values.join(","))).map_err(unwritable)
 }
 
 /// The maximum number of shown parameters, and of characters of a type.
@@ -442,12 +504,7 @@ impl Kinds {
             Some(b'[') => Self::ARRAY,
             Some(b'{') => Self::OBJECT,
             // `1.0` and `1e3` are integers, too; the server decides if it accepts them.
-            _ if json
-                .parse::<f64>()
-                .is_ok_and(|number| number.fract() == 0.0) =>
-            {
-                Self::INTEGER
-            }
+            _ if Decimal::of(json).is_some_and(|number| !number.has_fraction()) => Self::INTEGER,
             _ => Self(8),
         }
     }
@@ -531,12 +588,81 @@ mod tests {
     #[test]
     fn an_argument_of_another_type_is_refused_by_name_and_type() {
         let integer = json!({"schema": {"type": "integer", "format": "int64"}});
-        for wrong in ["five", "1.5", "\"5\"", "[5]", ""] {
+        for wrong in ["five", "1.5", "1e-400", "\"5\"", "[5]", ""] {
             let refused = typed(integer.clone(), wrong).unwrap_err();
             assert!(refused.contains("`a` is of type int64"), "{refused}");
             assert!(refused.contains(&format!("`{wrong}` is not")), "{refused}");
         }
-        assert_eq!(typed(integer, "-5").as_deref(), Ok(r#"{"a":-5}"#));
+        for whole in ["-5", "1.0", "1e3", "0e-400"] {
+            let sent = format!(r#"{{"a":{whole}}}"#);
+            assert_eq!(typed(integer.clone(), whole), Ok(sent));
+        }
+    }
+
+    #[test]
+    fn arguments_have_the_form_that_the_description_allows() {
+        let given = |structure: &str, all: &[&str]| {
+            let schema = json!({"type": "integer"});
+            let document = mutated::document(json!({"methods": [{
+                "name": "pay",
+                "paramStructure": structure,
+                "params": [
+                    {"name": "to", "required": true, "schema": schema},
+                    {"name": "from", "schema": schema},
+                    {"name": "at", "schema": schema},
+                ],
+            }]}));
+            let method = document.methods().next().unwrap();
+            let known = Some((&document, method));
+            match Params::of(all)
+                .read()
+                .and_then(|given| given.to_json(known))
+            {
+                Ok(sent) => Ok(sent.unwrap().get().to_owned()),
+                Err(failure) => Err(anstream::adapter::strip_str(&failure.to_string()).to_string()),
+            }
+        };
+        for structure in ["either", "by-position"] {
+            assert_eq!(given(structure, &["[1, 2]"]).as_deref(), Ok("[1, 2]"));
+        }
+        for structure in ["either", "by-name"] {
+            let sent = given(structure, &[r#"{"to":1}"#]);
+            assert_eq!(sent.as_deref(), Ok(r#"{"to":1}"#));
+            let sent = given(structure, &["from=1", "to=2"]);
+            assert_eq!(sent.as_deref(), Ok(r#"{"from":1,"to":2}"#));
+        }
+        let refused = given("by-name", &["[1, 2]"]).unwrap_err();
+        assert!(
+            refused.contains("`pay` takes its arguments by name"),
+            "{refused}"
+        );
+        assert!(
+            refused.contains("tip: write to=integer from=integer at=integer"),
+            "{refused}"
+        );
+        let refused = given("by-position", &[r#"{"to":1}"#]).unwrap_err();
+        assert!(
+            refused.contains("`pay` takes its arguments by position"),
+            "{refused}"
+        );
+        let sent = given("by-position", &["from=1", "to=2"]);
+        assert_eq!(sent.as_deref(), Ok("[2,1]"));
+        let refused = given("by-position", &["to=1", "at=2"]).unwrap_err();
+        assert!(
+            refused.contains("`at` requires `from` before it"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn all_arguments_and_single_ones_cannot_be_combined() {
+        for entire in ["-", "@file.json", "{}", r#"["a=b"]"#] {
+            for both in [[entire, "a=1"], ["a=1", entire]] {
+                let told = Params::of(&both).read().unwrap_err().to_string();
+                assert!(told.contains("cannot be combined with others"), "{told}");
+                assert!(told.contains(&format!("`{entire}`")), "{told}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reads a description from a file or a server.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use rpc_runtime::{Address, Client};
@@ -18,20 +18,24 @@ use crate::reply::CallFailed;
 pub(crate) enum Source {
     Server(Address),
     File(std::path::PathBuf),
+    Input,
 }
 
 impl std::str::FromStr for Source {
     type Err = String;
 
-    /// Parses a source: the name of an existing file, or an address.
+    /// Parses a source: `-`, the name of an existing file, or an address.
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "-" {
+            return Ok(Self::Input);
+        }
         if Path::new(text).exists() {
             return Ok(Self::File(text.into()));
         }
         text.parse()
             .map(Self::Server)
             .map_err(|error: rpc_runtime::AddressError| {
-                format!("{error}, or the name of a file that exists")
+                format!("{error}, the name of a file that exists, or `-` for standard input")
             })
     }
 }
@@ -47,7 +51,12 @@ impl Source {
         match self {
             Self::Server(address) => failure.of(&address.to_string()),
             Self::File(path) => failure.of(&path.display().to_string()),
+            Self::Input => failure.of(INPUT),
         }
+    }
+
+    pub(crate) fn is_input(&self) -> bool {
+        matches!(self, Self::Input)
     }
 
     /// Returns the document as received.
@@ -59,23 +68,29 @@ impl Source {
                 Ok(parse(document)?)
             }
             Self::File(path) => {
-                let unreadable = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-                let text = read_file(path, connection).map_err(unreadable)?;
-                Ok(Json::parse(text).map_err(unreadable)?)
+                let file = File::open(path).map_err(|error| error.to_string());
+                let text = file.and_then(|file| read_text(file, connection));
+                let parsed = text.and_then(Json::parse);
+                Ok(parsed.map_err(|why| self.invalid(Failure::usage(why)))?)
+            }
+            Self::Input => {
+                let parsed = read_text(io::stdin(), connection).and_then(Json::parse);
+                Ok(parsed.map_err(|why| self.invalid(Failure::usage(why)))?)
             }
         }
     }
 }
 
-fn read_file(path: &Path, connection: &Connection) -> Result<String, String> {
+const INPUT: &str = "standard input";
+
+fn read_text(source: impl Read, connection: &Connection) -> Result<String, String> {
     let limit = connection.max_reply();
-    let file = File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    let read = file.take(limit.bytes() + 1).read_to_end(&mut bytes);
+    let read = source.take(limit.bytes() + 1).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
     match bytes.len() as u64 > limit.bytes() {
         true => Err(format!(
-            "the file has more than {limit}, the limit of `--max-reply`"
+            "there are more than {limit}, the limit of `--max-reply`"
         )),
         false => decode(bytes),
     }

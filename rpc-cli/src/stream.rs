@@ -1,5 +1,6 @@
 //! `rpc stream`: prints received items, and sends items from standard input.
 
+use std::fmt::Display;
 use std::pin::pin;
 
 use clap::Args;
@@ -173,10 +174,13 @@ fn lines() -> impl Stream<Item = Line> + Send + 'static {
             Ok(Some(Ok(line))) if line.trim().is_empty() => None,
             Ok(Some(Ok(line))) => Some(Line::new(line, number)),
             Ok(Some(Err(why))) => {
-                let why = format!("line {number} of standard input is {why}");
-                Some(Line(Err(why)))
+                let item = Err(format!("is {why}"));
+                Some(Line { number, item })
             }
-            Err(error) => Some(Line(Err(error.to_string()))),
+            Err(error) => {
+                let item = Err(format!("cannot be read: {error}"));
+                Some(Line { number, item })
+            }
         };
         Some((line, (lines, number + 1)))
     });
@@ -184,20 +188,38 @@ fn lines() -> impl Stream<Item = Line> + Send + 'static {
 }
 
 /// An item, or the reason why a line is not one.
-struct Line(Result<Box<RawValue>, String>);
+struct Line {
+    number: u64,
+    item: Result<Box<RawValue>, String>,
+}
 
 impl Line {
     fn new(line: String, number: u64) -> Self {
-        let line = RawValue::from_string(line);
-        Self(line.map_err(|error| format!("line {number} of standard input is not JSON: {error}")))
+        let item = RawValue::from_string(line).map_err(|error| not_json(&error));
+        Self { number, item }
+    }
+}
+
+/// Returns what is wrong with a line. The error has a line number of its own, which is always 1.
+fn not_json(error: &serde_json::Error) -> String {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let told = error.to_string();
+    match told.strip_suffix(&place) {
+        Some(what) => format!("is not JSON: {what} at column {}", error.column()),
+        None => format!("is not JSON: {told}"),
     }
 }
 
 impl Serialize for Line {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0 {
-            Ok(line) => line.serialize(serializer),
-            Err(why) => Err(S::Error::custom(why)),
+        let named = |why: &dyn Display| {
+            S::Error::custom(format_args!("line {} of standard input {why}", self.number))
+        };
+        match &self.item {
+            Ok(line) => line
+                .serialize(serializer)
+                .map_err(|error| named(&format_args!("cannot be sent: {error}"))),
+            Err(why) => Err(named(why)),
         }
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Fit<'c, 'a> {
     /// The number of nested pairs of schemas that are being compared.
     depth: Cell<usize>,
     memory: RefCell<Memory>,
+    /// `true` if properties that the receiving side does not know, or no longer receives, are found as well.
+    shows_compatible: bool,
 }
 
 impl<'c, 'a> Fit<'c, 'a> {
@@ -83,6 +85,15 @@ impl<'c, 'a> Fit<'c, 'a> {
             fuel,
             depth: Cell::new(0),
             memory: RefCell::default(),
+            shows_compatible: false,
+        }
+    }
+
+    /// Returns a comparison that also finds properties that are new or missing, and break nothing.
+    pub(super) fn showing_compatible(self) -> Self {
+        Self {
+            shows_compatible: true,
+            ..self
         }
     }
 
@@ -334,12 +345,15 @@ impl<'c, 'a> Fit<'c, 'a> {
     fn numbers(&self, sent: Typed<'_, 'a>, taken: Typed<'_, 'a>) -> Found {
         let mut found = Found::default();
         let ((sent_kind, sent), (taken_kind, taken)) = (sent, taken);
-        if !Range::of(taken).has(&Range::of(sent)) {
+        let (sent_range, taken_range) = (range(sent_kind, sent), range(taken_kind, taken));
+        if !taken_range.has(&sent_range) {
             let (old, new) = self.in_time(self.sent.text(sent_kind), self.taken.text(taken_kind));
-            let (from, to) = self.in_time(Range::of(sent), Range::of(taken));
-            found.push(Problem::breaking(format!(
-                "{old} has become {new}: from {from} to {to}"
-            )));
+            let (was, is) = self.in_time(sent_range, taken_range);
+            let ranges = format!("the range was {was}, and is {is}");
+            found.push(Problem::breaking(match old == new {
+                true => ranges,
+                false => format!("{old} has become {new}: {ranges}"),
+            }));
         }
         let is_float =
             |limits: &Limits<'_>| limits.get("format").is_some_and(|name| name.is("float"));
@@ -360,8 +374,14 @@ impl<'c, 'a> Fit<'c, 'a> {
                 )));
             }
         }
+        let are_integers = [sent_kind, taken_kind]
+            .iter()
+            .all(|kind| matches!(kind, Kind::Type(name, _) if name == "integer"));
         for keyword in ["exclusiveMinimum", "exclusiveMaximum", "multipleOf"] {
-            self.limited(&mut found, keyword, (sent, taken));
+            // The ranges of integers are exact.
+            if !are_integers || keyword == "multipleOf" {
+                self.limited(&mut found, keyword, (sent, taken));
+            }
         }
         found
     }
@@ -406,19 +426,15 @@ impl<'c, 'a> Fit<'c, 'a> {
             at(taken, most).unwrap_or(u64::MAX),
         );
         if sent_most > taken_most {
-            let told = |most| {
-                if most == u64::MAX {
-                    "any number".into()
-                } else {
-                    format!("at most {most}")
-                }
-            };
             let (old, new) = self.in_time(sent_most, taken_most);
-            found.push(Problem::breaking(format!(
-                "{} of {of}, and was {}",
-                told(new),
-                told(old)
-            )));
+            let was = match old {
+                u64::MAX => "without a limit".to_owned(),
+                old => old.to_string(),
+            };
+            found.push(Problem::breaking(match new {
+                u64::MAX => format!("any number of {of}, and was {was}"),
+                new => format!("at most {new} {of}, and was {was}"),
+            }));
         }
     }
 
@@ -497,13 +513,18 @@ impl<'c, 'a> Fit<'c, 'a> {
     fn properties(&self, sent: &Limits<'a>, taken: &Limits<'a>) -> Found {
         let mut found = Found::default();
         let others_taken = taken.get("additionalProperties");
+        let (sent_others, taken_others) = (
+            self.sent.side.additional(sent.get("additionalProperties")),
+            self.taken.side.additional(others_taken),
+        );
         let (sent, taken) = (self.sent.side.fields(sent), self.taken.side.fields(taken));
         self.fuel.take(sent.len() + taken.len());
         for field in sent.iter() {
             let name = self.sent.side.name(field);
+            let schema = field.schema_or(sent_others);
             let of_one = match self.taken.side.field(&taken, &name) {
-                Some(other) => self.schemas(field.schema, other.schema),
-                None => self.surplus(field.schema, others_taken),
+                Some(other) => self.schemas(schema, other.schema_or(taken_others)),
+                None => self.surplus(schema, others_taken),
             };
             self.add(&mut found, format_args!(".{}", Short(&name)), &of_one);
             if self.fuel.is_out() {
@@ -524,6 +545,17 @@ impl<'c, 'a> Fit<'c, 'a> {
             let step = format_args!(".{}", Short(&name));
             self.add(&mut found, step, &[problem].into());
         }
+        if self.shows_compatible {
+            for field in taken.iter().filter(|field| !field.is_required) {
+                let name = self.taken.side.name(field);
+                if self.sent.side.field(&sent, &name).is_none() {
+                    let problem =
+                        Problem::new(Severity::Compatible, "is removed, and was optional");
+                    let step = format_args!(".{}", Short(&name));
+                    self.add(&mut found, step, &[problem].into());
+                }
+            }
+        }
         found
     }
 
@@ -539,6 +571,9 @@ impl<'c, 'a> Fit<'c, 'a> {
                 return self.schemas(schema, self.taken.side.schema(Some(others)));
             }
             (_, Direction::In) => Problem::unsure("is now ignored"),
+            (_, Direction::Out) if self.shows_compatible => {
+                Problem::new(Severity::Compatible, "is new")
+            }
             (_, Direction::Out) => return Problems::default(),
         };
         [problem].into()
@@ -661,7 +696,7 @@ fn constant_fit(constant: &Constant<'_>, name: &str, limits: &Limits<'_>) -> Opt
         | ("array", Type::Array)
         | ("object", Type::Object) => true,
         ("integer" | "number", Type::Number) => match whole(value) {
-            Some(whole) => Range::of(limits).has(&Range {
+            Some(whole) => Range::of(name, limits).has(&Range {
                 least: Some(whole),
                 most: Some(whole),
             }),
@@ -692,6 +727,15 @@ fn lies_between(number: Decimal<'_>, limits: &Limits<'_>) -> bool {
     let bound = |keyword: &str| limits.get(keyword).and_then(Value::as_decimal);
     bound("minimum").is_none_or(|least| number >= least)
         && bound("maximum").is_none_or(|most| number <= most)
+}
+
+/// Returns the range of a kind of numbers.
+fn range(kind: &Kind<'_>, limits: &Limits<'_>) -> Range {
+    let name = match kind {
+        Kind::Type(name, _) => name.as_ref(),
+        _ => "number",
+    };
+    Range::of(name, limits)
 }
 
 fn is_type(sent: &str, taken: &str) -> bool {

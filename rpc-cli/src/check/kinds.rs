@@ -237,6 +237,9 @@ impl<'a> Kinds<'_, 'a> {
 
     /// Returns the first of several accepted kinds as text.
     pub(super) fn all_text(&self, kinds: &[Kind<'a>]) -> String {
+        if kinds.is_empty() {
+            return "nothing".into();
+        }
         let mut texts = Vec::new();
         for kind in kinds {
             match kind {

@@ -35,6 +35,7 @@ pub(super) fn compare_within(old: &Document, new: &Document, fuel: &Fuel) -> Vec
         sides: (&old_side, &new_side),
         from_callers: Fit::new(Direction::In, &old_kinds, &new_kinds, fuel),
         to_callers: Fit::new(Direction::Out, &old_kinds, &new_kinds, fuel),
+        compatible: Fit::new(Direction::Out, &old_kinds, &new_kinds, fuel).showing_compatible(),
     };
     let mut changes = Vec::new();
     for method in old.methods() {
@@ -66,6 +67,8 @@ struct Comparison<'c, 'a> {
     sides: (&'c Side<'a>, &'c Side<'a>),
     from_callers: Fit<'c, 'a>,
     to_callers: Fit<'c, 'a>,
+    /// Finds properties that are new or missing, and break nothing.
+    compatible: Fit<'c, 'a>,
 }
 
 impl<'a> Comparison<'_, 'a> {
@@ -348,17 +351,22 @@ impl<'a> Comparison<'_, 'a> {
             Direction::In => (&self.from_callers, &self.to_callers),
             Direction::Out => (&self.to_callers, &self.from_callers),
         };
-        let findings = there.compare(place, old, new);
+        let mut findings = there.compare(place, old, new);
+        if !findings.is_empty() {
+            return findings;
+        }
         // If the schemas do not fit in the reverse direction, values were added, or are no longer sent.
-        match findings.is_empty() && back.breaks(old, new) {
-            false => findings,
-            true => vec![Finding::compatible(match direction {
+        if back.breaks(old, new) {
+            findings.push(Finding::compatible(match direction {
                 Direction::In => format!("{place}: accepts more than before"),
                 Direction::Out => {
                     format!("{place}: the type changed, and callers can still read it")
                 }
-            })],
+            }));
         }
+        let properties = self.compatible.compare(place, old, new).into_iter();
+        findings.extend(properties.filter(|finding| finding.severity == Severity::Compatible));
+        findings
     }
 }
 

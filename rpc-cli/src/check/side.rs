@@ -80,11 +80,18 @@ pub(super) struct Field {
     name: u32,
     pub(super) schema: Schema,
     pub(super) is_required: bool,
+    /// `false` if only `required` names the property, which then has the schema of the additional properties.
+    pub(super) is_listed: bool,
 }
 
 impl Field {
     /// The name of a property that was merged into another one.
     const REPEATED: u32 = u32::MAX;
+
+    /// Returns the schema of the property. `others` is that of the additional properties.
+    pub(super) fn schema_or(&self, others: Schema) -> Schema {
+        if self.is_listed { self.schema } else { others }
+    }
 }
 
 impl Fields {
@@ -119,6 +126,12 @@ impl<'a> Side<'a> {
             Some(schema) => Schema::One(schema.id()),
             None => self.list(&[]),
         }
+    }
+
+    /// Returns the schema of additional properties. Any value is accepted where they are rejected, because an object
+    /// that requires such a property does not exist.
+    pub(super) fn additional(&self, others: Option<Value<'a>>) -> Schema {
+        self.schema(others.filter(|others| others.is_object()))
     }
 
     fn list(&self, ids: &[u32]) -> Schema {
@@ -366,7 +379,8 @@ impl<'a> Side<'a> {
     fn find_fields(&self, (properties, required): Object) -> Fields {
         let required = self.values(required, usize::MAX);
         let required = required.iter().flat_map(|names| names.elements());
-        let required: HashSet<_> = required.filter_map(Value::as_str).collect();
+        let required = required.filter_map(|name| Some((name.as_str()?, name.id())));
+        let mut required: HashMap<_, _> = required.collect();
         let mut all = Vec::new();
         for properties in self.values(properties, usize::MAX) {
             self.fuel.take(properties.len_bound() / 64);
@@ -374,6 +388,7 @@ impl<'a> Side<'a> {
                 name: name.id(),
                 schema: Schema::One(schema.id()),
                 is_required: false,
+                is_listed: true,
             }));
         }
         self.fuel.take(4 * all.len());
@@ -392,9 +407,37 @@ impl<'a> Side<'a> {
         });
         for index in &by_name {
             let field = &mut all[*index as usize];
-            field.is_required = required.contains(&self.name(field));
+            field.is_required = required.remove(&self.name(field)).is_some();
         }
+        self.add_unlisted(&mut all, &mut by_name, required.into_values());
         Fields { all, by_name }
+    }
+
+    /// Adds the properties that only `required` names. `names` are the values of the names.
+    fn add_unlisted(
+        &self,
+        all: &mut Vec<Field>,
+        by_name: &mut Vec<u32>,
+        names: impl ExactSizeIterator<Item = u32>,
+    ) {
+        if names.len() == 0 {
+            return;
+        }
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        self.fuel.take(4 * (names.len() + by_name.len()));
+        let schema = self.schema(None);
+        for name in names {
+            by_name.push(all.len() as u32);
+            all.push(Field {
+                name,
+                schema,
+                is_required: true,
+                is_listed: false,
+            });
+        }
+        let name = |index: &u32| self.name(&all[*index as usize]);
+        by_name.sort_by(|one, other| name(one).cmp(&name(other)));
     }
 
     /// Returns two schemas that apply together.

@@ -357,7 +357,7 @@ fn types() {
             json!({"type": "number", "minimum": 1}),
             json!({"type": "number"}),
             Some((Compatible, "accepts more")),
-            Some((X, "from 1..=… to …..=…")),
+            Some((X, "the range was at least 1, and is any number")),
         ),
         (
             json!({"type": "number", "format": "double"}),
@@ -376,7 +376,7 @@ fn types() {
             json!({"type": "string", "maxLength": 5}),
             json!({"type": "string", "maxLength": 9}),
             Some((Compatible, "accepts more")),
-            Some((X, "at most 9 of characters, and was at most 5")),
+            Some((X, "at most 9 characters, and was 5")),
         ),
         (
             json!({"type": "string", "maxLength": 5}),
@@ -475,8 +475,8 @@ fn types() {
         (
             object(&[], json!({})),
             object(&[], json!({"a": string()})),
-            None,
-            None,
+            Some((Compatible, ".a: is new")),
+            Some((Compatible, ".a: is new")),
         ),
         (
             object(&[], json!({"a": string()})),
@@ -500,7 +500,7 @@ fn types() {
             object(&[], json!({"a": string()})),
             object(&[], json!({})),
             Some((MayBreak, ".a: is now ignored")),
-            None,
+            Some((Compatible, ".a: is removed, and was optional")),
         ),
         (
             closed(json!({})),
@@ -713,6 +713,161 @@ fn types() {
                 "from {old}\nto   {new}\nexpected {expected:?}\nfound    {found:?}"
             );
         }
+    }
+}
+
+/// Properties that `required` names and `properties` does not.
+#[test]
+fn property_that_only_required_names_is_compared() {
+    let object = |more: Value| {
+        let mut object = json!({"type": "object"});
+        let more = more.as_object().unwrap().clone();
+        object.as_object_mut().unwrap().extend(more);
+        object
+    };
+    let open = object(json!({}));
+    let required = object(json!({"required": ["zz"]}));
+    let text = json!({"type": "string"});
+    let texts = object(json!({"additionalProperties": text}));
+    let required_text = object(json!({"additionalProperties": text, "required": ["zz"]}));
+    let listed = object(json!({"properties": {"zz": text}, "required": ["zz"]}));
+    let optional = object(json!({"properties": {"zz": text}}));
+    let combined = json!({"type": "object", "allOf": [{"required": ["zz"]}]});
+    let behind = json!({"$ref": "#/components/schemas/Required"});
+    let document = |method: Value| {
+        let schemas = json!({"Required": required});
+        mutated::document(json!({"methods": [method], "components": {"schemas": schemas}}))
+    };
+    let needed = Some((Breaking, ".zz: is required now"));
+    let missing = Some((Breaking, ".zz: is removed"));
+    let cases: [(&Value, &Value, Expected, Expected); 10] = [
+        (&open, &required, needed, None),
+        (&required, &open, None, missing),
+        (&open, &combined, needed, None),
+        (&open, &behind, needed, None),
+        (&texts, &required_text, needed, None),
+        (&required_text, &texts, None, missing),
+        (&required_text, &listed, None, None),
+        (&listed, &required_text, None, None),
+        (&required, &listed, Some((Breaking, ".zz: ")), None),
+        (
+            &optional,
+            &required,
+            needed,
+            Some((Breaking, ".zz: string has become anything")),
+        ),
+    ];
+    for (old, new, sent, got) in cases {
+        let parameter = |schema: &Value| json!({"name": "m", "params": [{"name": "a", "required": true, "schema": schema}]});
+        let result =
+            |schema: &Value| json!({"name": "m", "params": [], "result": {"schema": schema}});
+        let ways: [(Method, Expected); 2] = [(parameter, sent), (result, got)];
+        for (method, expected) in ways {
+            let found = compare(&document(method(old)), &document(method(new)));
+            let breaking: Vec<_> = found
+                .iter()
+                .filter(|change| change.finding.severity == Breaking)
+                .map(|change| &change.finding.what)
+                .collect();
+            let is_expected = match expected {
+                None => breaking.is_empty(),
+                Some((_, part)) => breaking.iter().any(|what| what.contains(part)),
+            };
+            assert!(
+                is_expected,
+                "from {old}\nto   {new}\n{expected:?}\n{found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ranges_are_shown_in_words_and_compared_exactly() {
+    let number = |more: Value| {
+        let mut number = json!({"type": "integer"});
+        let more = more.as_object().unwrap().clone();
+        number.as_object_mut().unwrap().extend(more);
+        number
+    };
+    let below_ten = number(json!({"exclusiveMaximum": 10}));
+    let cases = [
+        (
+            number(json!({})),
+            below_ten.clone(),
+            Some("the range was any number, and is at most 9"),
+        ),
+        (
+            number(json!({"format": "uint8"})),
+            number(json!({"format": "uint8", "exclusiveMinimum": 0})),
+            Some("the range was 0..=255, and is 1..=255"),
+        ),
+        (
+            number(json!({"minimum": 0})),
+            number(json!({"minimum": 0.5})),
+            Some("the range was at least 0, and is at least 1"),
+        ),
+        (below_ten.clone(), number(json!({"maximum": 9})), None),
+        (
+            number(json!({"maximum": -0.5})),
+            number(json!({"exclusiveMaximum": 0})),
+            None,
+        ),
+        (number(json!({"maximum": 9.5})), below_ten, None),
+        (
+            number(json!({})),
+            json!(false),
+            Some("integer is no longer accepted, only nothing"),
+        ),
+        (
+            json!({"type": "string"}),
+            json!({"type": "string", "maxLength": 3}),
+            Some("at most 3 characters, and was without a limit"),
+        ),
+    ];
+    for (old, new, expected) in cases {
+        let method = |schema: &Value| json!({"name": "m", "params": [{"name": "a", "required": true, "schema": schema}]});
+        let found = changes(method(&old), method(&new));
+        let is_expected = match expected {
+            Some(part) => found.iter().any(|(_, what)| what.contains(part)),
+            None => found.iter().all(|(severity, _)| *severity == Compatible),
+        };
+        assert!(
+            is_expected,
+            "from {old}\nto   {new}\n{expected:?}\n{found:?}"
+        );
+    }
+}
+
+#[test]
+fn property_that_is_new_or_removed_is_shown_if_it_breaks_nothing() {
+    let object = |names: &[&str]| {
+        let properties = names.iter().map(|name| (*name, json!({"type": "string"})));
+        let properties: serde_json::Map<_, _> = properties
+            .map(|(name, schema)| (name.to_owned(), schema))
+            .collect();
+        json!({"type": "object", "properties": properties, "required": ["a"]})
+    };
+    let parameter =
+        |schema: &Value| json!({"name": "m", "params": [{"name": "p", "schema": schema}]});
+    let result = |schema: &Value| json!({"name": "m", "params": [], "result": {"schema": schema}});
+    let listed =
+        |schema: Value| json!({"anyOf": [{"type": "array", "items": schema}, {"type": "null"}]});
+    let (small, large) = (object(&["a"]), object(&["a", "b"]));
+    let (small_list, large_list) = (listed(small.clone()), listed(large.clone()));
+    let cases: [(Method, _, _, &str); 4] = [
+        (parameter, &small, &large, "parameter `p`.b: is new"),
+        (result, &small, &large, "result.b: is new"),
+        (
+            result,
+            &large,
+            &small,
+            "result.b: is removed, and was optional",
+        ),
+        (result, &small_list, &large_list, "result[].b: is new"),
+    ];
+    for (method, old, new, expected) in cases {
+        let found = changes(method(old), method(new));
+        assert_eq!(found, [(Compatible, expected.to_owned())], "{old} {new}");
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "methods that refer to parts of one changed type",
-        "result: at most 6 of characters, and was at most 5",
+        "result: at most 6 characters, and was 5",
         |size, tweak| {
             let part = |index| named(&format!("T/properties/p{index}"));
             let all = (0..size).map(|index| method(&format!("m{index}"), part(index)));
@@ -56,12 +56,12 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "methods with a changed type each",
-        "result: at most 6 of characters, and was at most 5",
+        "result: at most 6 characters, and was 5",
         |size, tweak| methods((0..size).map(|index| method(&format!("m{index}"), limited(tweak)))),
     ),
     shape(
         "methods that refer to one changed type",
-        "result.p3: at most 6 of characters",
+        "result.p3: at most 6 characters",
         |size, tweak| {
             let all = (0..size).map(|index| method(&format!("m{index}"), named("T")));
             with_types(all, [("T".into(), object("p", 4, |_| limited(tweak)))])
@@ -69,7 +69,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "methods that refer to one large type",
-        ": at most 6 of characters",
+        ": at most 6 characters",
         |size, tweak| {
             let all = (0..size).map(|index| method(&format!("m{index}"), named("T")));
             let last = size - 1;
@@ -116,7 +116,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     }),
     shape(
         "errors",
-        "data of error 99: at most 6 of characters",
+        "data of error 99: at most 6 characters",
         |size, tweak| {
             let errors: Vec<_> = (0..size)
             .map(|index| json!({"code": index, "message": format!("e{tweak}"), "data": limited(tweak)}))
@@ -126,7 +126,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "properties",
-        "result.p99: at most 6 of characters",
+        "result.p99: at most 6 characters",
         |size, tweak| {
             with_types(
                 [method("m", named("T"))].into_iter(),
@@ -152,7 +152,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     }),
     shape(
         "alternatives",
-        "result.of: at most 6 of characters",
+        "result.of: at most 6 characters",
         |size, tweak| {
             let alternatives: Vec<_> = (0..size)
             .map(|index| {
@@ -165,7 +165,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "alternatives that nothing tells apart",
-        ": at most 99 of elements",
+        ": at most 99 elements",
         |size, tweak| {
             let alternatives: Vec<_> = (0..size)
             .map(|index| json!({"type": "array", "minItems": index, "maxItems": index + tweak as usize}))
@@ -175,7 +175,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "types one in the other",
-        ": at most 6 of characters",
+        ": at most 6 characters",
         |size, tweak| {
             let types = (0..size).map(|index| {
                 let next = if index + 1 == size {
@@ -208,7 +208,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "references to references",
-        "result: at most 6 of characters",
+        "result: at most 6 characters",
         |size, tweak| {
             let types = (0..size).map(|index| {
                 let next = if index + 1 == size {
@@ -225,7 +225,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "a circle of types",
-        "result.next.p: at most 6 of characters",
+        "result.next.p: at most 6 characters",
         |size, tweak| {
             let types = (0..size).map(|index| {
                 let next = named(&format!("T{}", (index + 1) % size));
@@ -241,7 +241,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "types that refer to themselves and to one another",
-        "result.a.p: at most 6 of characters",
+        "result.a.p: at most 6 characters",
         |size, tweak| {
             let types = (0..size).map(|index| {
             let own = named(&format!("T{index}"));
@@ -300,7 +300,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     ),
     shape(
         "long names and texts",
-        ": at most 6 of characters",
+        ": at most 6 characters",
         |size, tweak| {
             let long = "x".repeat(size);
             let types = [(

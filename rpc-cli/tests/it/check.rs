@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::describe::SHOP;
-use crate::program::{Demo, rpc};
+use crate::program::{Demo, rpc, rpc_with_input};
 
 /// Writes the description of the shop with changes to a file.
 fn changed(name: &str, replaced: &[(&str, &str)]) -> String {
@@ -47,14 +47,36 @@ fn breaking_changes_are_listed_first_and_set_the_exit_status() {
     let expected = "breaking\n  text.repeat  the method is removed\n\
                     may break\n  shop.buy  the message of error 1003 was “closed”, and is “not open”\n\
                     \u{20} shop.order  uploaded items.gift: is now ignored\n\
-                    compatible\n  text.again  the method is new\n\
-                    1 breaking, 2 may break, 1 compatible\n";
+                    compatible\n  shop.buy  result.orders[].present: is new\n\
+                    \u{20} shop.buy  result.orders[].gift: is removed, and was optional\n\
+                    \u{20} shop.order  result.orders[].present: is new\n\
+                    \u{20} shop.order  result.orders[].gift: is removed, and was optional\n\
+                    \u{20} text.again  the method is new\n\
+                    1 breaking, 2 may break, 5 compatible\n";
     assert_eq!(ended.stdout, expected);
     let listed = rpc(&["check", SHOP, &new, "--json"]);
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
     assert_eq!(listed["breaking"][0]["method"], "text.repeat");
     assert_eq!(listed["may_break"].as_array().unwrap().len(), 2);
     let _ = fs::remove_file(new);
+}
+
+#[test]
+fn description_is_read_from_standard_input() {
+    let shop = fs::read_to_string(SHOP).unwrap();
+    for line in [["check", SHOP, "-"], ["check", "-", SHOP]] {
+        let told = rpc_with_input(&line, &shop).assert_ok();
+        assert_eq!(told, "0 breaking, 0 may break, 0 compatible\n");
+    }
+    let of_file = rpc(&["describe", SHOP]).assert_ok();
+    assert_eq!(
+        rpc_with_input(&["describe", "-"], &shop).assert_ok(),
+        of_file
+    );
+    let told = rpc_with_input(&["check", "-", "-"], &shop).assert_failed(2);
+    assert!(told.contains("cannot be both"), "{told}");
+    let told = rpc_with_input(&["describe", "-"], "{").assert_failed(2);
+    assert!(told.contains("standard input: "), "{told}");
 }
 
 #[test]

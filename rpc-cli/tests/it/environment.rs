@@ -68,6 +68,20 @@ fn client_certificate_of_the_environment_is_used() {
 }
 
 #[test]
+fn file_of_a_variable_that_cannot_be_read_is_reported_with_the_variable() {
+    let call = |variables: &[(&str, &str)]| {
+        rpc_with_env(&["call", "127.0.0.1:1", "m"], variables).assert_failed(2)
+    };
+    let told = call(&[("RPC_CA", "nofile.pem")]);
+    assert!(told.contains("the environment variable RPC_CA: "), "{told}");
+    assert!(told.contains("nofile.pem"), "{told}");
+    let told = call(&[("RPC_CERT", "nofile.pem"), ("RPC_KEY", "nokey.pem")]);
+    assert!(told.contains("RPC_CERT and RPC_KEY: "), "{told}");
+    let told = rpc(&["call", "127.0.0.1:1", "m", "--ca", "nofile.pem"]).assert_failed(2);
+    assert!(!told.contains("RPC_CA"), "{told}");
+}
+
+#[test]
 fn token_of_the_environment_is_sent_with_every_request() {
     let server = UndescribedServer::start();
     let variables = [("RPC_PIN", server.pin.as_str()), ("RPC_TOKEN", "s3cret\n")];

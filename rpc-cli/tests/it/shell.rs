@@ -34,7 +34,7 @@ fn help_lists_every_command_and_exit_status() {
         assert!(readme.contains(&row), "{row}");
         status.parse().unwrap()
     });
-    assert_eq!(numbers.collect::<Vec<u8>>(), [0, 1, 2, 3, 4, 5, 130]);
+    assert_eq!(numbers.collect::<Vec<u8>>(), [0, 1, 2, 3, 4, 5, 6, 130]);
 }
 
 #[test]
@@ -55,6 +55,27 @@ fn completions_are_generated_for_each_shell() {
         );
     }
     rpc(&["completions", "abacus"]).assert_failed(2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_has_its_own_status() {
+    let lines: [&[&str]; 6] = [
+        &["--help"],
+        &["--version"],
+        &["call", "--help"],
+        &["describe", crate::describe::SHOP],
+        &["describe", crate::describe::SHOP, "--json"],
+        &["completions", "bash"],
+    ];
+    for line in lines {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = crate::program::command(line).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(6), "{line:?}: {told}");
+        assert!(told.contains("cannot write to standard output"), "{told}");
+    }
+    assert!(rpc(&["--help"]).assert_ok().contains("\n  6  "));
 }
 
 #[test]

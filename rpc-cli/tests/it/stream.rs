@@ -102,7 +102,17 @@ fn invalid_item_is_rejected_with_its_line_number() {
         .rpc_with_input("stream", &["shop.order", "--upload", "-"], orders)
         .assert_failed(2);
     assert!(
-        told.contains("line 2 of standard input is not JSON"),
+        told.contains(
+            "line 2 of standard input is not JSON: EOF while parsing a value at column 8"
+        ),
+        "{told}"
+    );
+    let orders = "{\"item\":\"pear\"}\n\n{\"item\":\"plum\",\"quantity\":1e400}\n";
+    let told = demo
+        .rpc_with_input("stream", &["shop.order", "--upload", "-"], orders)
+        .assert_failed(2);
+    assert!(
+        told.contains("line 3 of standard input cannot be sent: "),
         "{told}"
     );
 }
