@@ -4,19 +4,19 @@
 //!
 //! A file is a stream of items, each a chunk in Base64. Both sides hold a few chunks at a time: the flow control of the
 //! stream makes the reader of the file wait for the receiver. The result of the upload is sent when the server has written
-//! all chunks, and a transfer that was cut off is an error, never a short file.
+//! all chunks. A transfer that was cut off is an error, never a short file, also if the source cannot be read to its end.
 
 use std::fs::File;
 use std::future;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{Base64, Client, Identity, RpcError, Server, Trust, rpc};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use rpc_runtime::{Base64, CallError, Client, Identity, RpcError, Server, Trust, rpc};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 /// A chunk is small beside the limits of an item (1 MiB to the server, 4 MiB from it), and large beside the cost of an item.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -111,14 +111,46 @@ impl Files for Folder {
     }
 }
 
-/// Reads a file chunk by chunk, each when it is asked for.
-fn chunks(file: File) -> impl Stream<Item = io::Result<Chunk>> {
-    stream::unfold(Some(file), |file| {
-        future::ready(file.and_then(|mut file| {
+/// Uploads what a source has. If the source cannot be read to its end, the call is dropped before its items end, so that
+/// the server does not keep a part of the file.
+async fn upload(
+    files: &FilesClient,
+    name: &str,
+    source: impl Read + Send + 'static,
+    mut progress: Progress,
+) -> Result<u64, Box<dyn std::error::Error>> {
+    let (fail, failed) = oneshot::channel();
+    let mut fail = Some(fail);
+    let sent = chunks(source).filter_map(move |chunk| match chunk {
+        Ok(chunk) => {
+            progress.add(chunk.0.len());
+            future::ready(Some(chunk)).left_future()
+        }
+        Err(error) => {
+            if let Some(fail) = fail.take() {
+                let _ = fail.send(error);
+            }
+            // The end of the stream would be the end of the file.
+            future::pending().right_future()
+        }
+    });
+    tokio::select! {
+        stored = files.upload(name, sent).into_future() => Ok(stored?),
+        Ok(error) = failed => Err(error.into()),
+    }
+}
+
+/// Reads a source chunk by chunk, each when it is asked for.
+fn chunks(source: impl Read) -> impl Stream<Item = io::Result<Chunk>> {
+    stream::unfold(Some(source), |source| {
+        future::ready(source.and_then(|mut source| {
             let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            match (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk) {
+            match (&mut source)
+                .take(CHUNK_BYTES as u64)
+                .read_to_end(&mut chunk)
+            {
                 Ok(0) => None,
-                Ok(_) => Some((Ok(Base64(chunk)), Some(file))),
+                Ok(_) => Some((Ok(Base64(chunk)), Some(source))),
                 Err(error) => Some((Err(error), None)),
             }
         }))
@@ -157,6 +189,14 @@ impl Progress {
     }
 }
 
+struct FailingDisk;
+
+impl Read for FailingDisk {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the disk has failed"))
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let megabytes: u64 = std::env::args()
@@ -179,22 +219,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(server.run());
     let files = FilesClient::new(Client::builder().trust(trust).connect(address).await?);
 
-    let mut progress = Progress::new("upload  ", size);
-    let failure = Arc::new(OnceLock::new());
-    let failed = Arc::clone(&failure);
-    let sent = chunks(File::open(&source)?).filter_map(move |chunk| {
-        match &chunk {
-            Ok(chunk) => progress.add(chunk.0.len()),
-            // The stream ends early; the size that the server returns is then too small.
-            Err(error) => _ = failed.set(io::Error::from(error.kind())),
-        }
-        future::ready(chunk.ok())
-    });
-    let stored = files.upload("copy", sent).await?;
-    if let Some(error) = failure.get() {
-        return Err(error.to_string().into());
-    }
+    let progress = Progress::new("upload  ", size);
+    let stored = upload(&files, "copy", File::open(&source)?, progress).await?;
     assert_eq!(stored, size);
+
+    // A disk that fails in the middle of a file.
+    let start = File::open(&source)?.take(size / 2);
+    let progress = Progress::new("part    ", size);
+    let part = upload(&files, "part", start.chain(FailingDisk), progress).await;
+    let error = part.expect_err("the source cannot be read to its end");
+    assert_eq!(error.to_string(), "the disk has failed");
+    let kept = files.size("part").await;
+    assert!(matches!(
+        kept,
+        Err(CallError::Application(FileError::NotFound))
+    ));
 
     let target = here.path().join("target");
     let mut file = File::create(&target)?;

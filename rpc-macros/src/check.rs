@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
+use proc_macro2::Ident;
 use syn::LitStr;
+use syn::ext::IdentExt;
 
 use crate::diagnostics::Errors;
 use crate::model::{Method, Role, Service};
@@ -14,8 +16,11 @@ pub(crate) fn service(service: &Service<'_>, errors: &mut Errors) {
     for method in &service.methods {
         contexts(method, errors);
         arguments(method, errors);
-        if method.ident == "new" {
-            errors.at(method.ident, NEW_IS_TAKEN);
+        if let Some(owner) = owner_of(method.ident) {
+            let name = method.ident;
+            let mistake =
+                format!("{owner}; call this otherwise and add `#[rpc(name = \"{name}\")]`");
+            errors.at(name, mistake);
         }
     }
     match &service.namespace {
@@ -29,8 +34,23 @@ pub(crate) fn service(service: &Service<'_>, errors: &mut Errors) {
     }
 }
 
-const NEW_IS_TAKEN: &str =
-    "the client has its own `new`; call this otherwise and add `#[rpc(name = \"new\")]`";
+/// Returns the other owner of a name that the methods of a client cannot have. Methods take `&self`, so a method of a
+/// trait that takes the same client by value precedes them. The others of the prelude are for iterators, functions and
+/// values that can be ordered, and a client is none of these.
+fn owner_of(name: &Ident) -> Option<&'static str> {
+    match name.unraw().to_string().as_str() {
+        "new" => Some("the client has its own `new`"),
+        "into" => Some("every type has the `into` of the trait `Into`"),
+        "try_into" => Some("every type has the `try_into` of the trait `TryInto`"),
+        _ => None,
+    }
+}
+
+/// Returns `true` if the client can have a method of this name.
+pub(crate) fn is_free(name: &Ident) -> bool {
+    owner_of(name).is_none()
+}
+
 const RESERVED: &str = "names that begin with `rpc.` are reserved by JSON-RPC 2.0";
 
 fn is_reserved(name: &str) -> bool {

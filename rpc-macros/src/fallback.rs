@@ -6,8 +6,8 @@ use syn::{Error, GenericParam, ItemTrait};
 
 use crate::expand::generated::generated;
 use crate::expand::{client, description, ends, server, trait_};
-use crate::generics;
 use crate::model::Service;
+use crate::{check, generics};
 
 /// Returns the errors of an item that is not a trait, or cannot be read.
 pub(crate) fn item(item: TokenStream, error: &Error) -> TokenStream {
@@ -23,7 +23,9 @@ pub(crate) fn service(service: Service<'_>, error: &Error) -> TokenStream {
         original: &original,
         ..service
     };
-    service.methods.retain(|method| method.ident != "new");
+    service
+        .methods
+        .retain(|method| check::is_free(method.ident));
     for parameter in service.methods.iter_mut().flat_map(|it| &mut it.parameters) {
         parameter.default = None;
     }

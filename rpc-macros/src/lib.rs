@@ -16,6 +16,7 @@ mod meta;
 mod model;
 mod names;
 mod normalize;
+mod repair;
 mod rpc_error;
 mod serde_attrs;
 mod types;

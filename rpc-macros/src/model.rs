@@ -350,13 +350,12 @@ impl<'a> Parameter<'a> {
         });
         let ty = &*original.ty;
         if let Some(text) = options.default.as_ref().and_then(DefaultValue::text)
-            && types::is_owned_text(ty)
+            && let Some(instead) = types::owned_text(ty, text)
         {
-            let instead = text.to_token_stream();
-            errors.at(
-                text,
-                format!("the default is a `String`: write `{instead}.into()`"),
-            );
+            let ty = types::display(ty);
+            let article = if ty.starts_with('O') { "an" } else { "a" };
+            let mistake = format!("the default is {article} `{ty}`: write `{instead}`");
+            errors.at(text, mistake);
         }
         let item = types::stream_item(ty);
         match item {
@@ -488,8 +487,8 @@ fn check_type(ty: &Type, errors: &mut Errors) {
 }
 
 /// serde implements its traits for arrays of up to 32 elements.
-pub(crate) const LONG_ARRAY: &str = "serde has arrays of up to 32 elements: write `Vec<T>`, or a struct whose field says \
-                                     how with `#[serde(with = \"…\")]`";
+pub(crate) const LONG_ARRAY: &str = "serde has arrays of up to 32 elements: write `Vec<T>`, `Base64<[u8; N]>` for bytes, \
+                                     or a struct whose field says how with `#[serde(with = \"…\")]`";
 
 impl<'a> Output<'a> {
     fn read(output: &'a ReturnType, notification: Option<&Path>, errors: &mut Errors) -> Self {

@@ -5,8 +5,8 @@ use quote::{ToTokens, quote};
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Expr, GenericArgument, Generics, Ident, Lifetime, Lit, Path, PathArguments, PathSegment, Token,
-    Type, TypeFnPtr, TypeImplTrait, TypeParamBound, TypeReference,
+    Expr, GenericArgument, Generics, Ident, Lifetime, Lit, LitStr, Path, PathArguments,
+    PathSegment, Token, Type, TypeFnPtr, TypeImplTrait, TypeParamBound, TypeReference,
 };
 
 /// Returns `true` for `&Context`, under any path.
@@ -23,11 +23,6 @@ pub(crate) fn is_called_context(ty: &Type) -> bool {
 /// Returns `true` for `&str`.
 pub(crate) fn is_str(ty: &Type) -> bool {
     matches!(ty, Type::Reference(reference) if is_ident(&reference.elem, "str"))
-}
-
-/// Returns `true` for `String`.
-pub(crate) fn is_owned_text(ty: &Type) -> bool {
-    is_ident(ty, "String")
 }
 
 /// Returns `true` for `&[u8]`: bytes that are sent as a string.
@@ -50,6 +45,24 @@ pub(crate) fn is_borrowed_cow(ty: &Type) -> bool {
     };
     matches!(types[..], [inner] if is_ident(inner, "str"))
         && lifetimes.iter().all(|lifetime| lifetime.ident != "static")
+}
+
+/// Returns the expression of a type of text that has the value of a string literal, if the type is not that of the literal.
+pub(crate) fn owned_text(ty: &Type, literal: &LitStr) -> Option<String> {
+    let literal_text = literal.to_token_stream();
+    if let Some(inner) = option(ty) {
+        let inner = match is_str(inner) {
+            true => literal_text.to_string(),
+            false => owned_text(inner, literal)?,
+        };
+        return Some(format!("Some({inner})"));
+    }
+    let is_of_text = |name: &&str| {
+        let found = arguments(ty, name);
+        found.is_some_and(|(_, types)| matches!(types[..], [inner] if is_ident(inner, "str")))
+    };
+    let is_text = is_ident(ty, "String") || ["Cow", "Box", "Arc", "Rc"].iter().any(is_of_text);
+    is_text.then(|| format!("{literal_text}.into()"))
 }
 
 /// Returns the `T` of `Option<T>`.
@@ -100,6 +113,12 @@ fn stream(ty: &TypeImplTrait) -> Option<&PathSegment> {
 /// Returns a reference in an argument that can never be borrowed from a request, and the type to write instead. Within
 /// other types than those of the standard library, only the compiler knows.
 pub(crate) fn unborrowable(ty: &Type) -> Option<(&Type, String)> {
+    if let Some((_, inner)) = arguments(ty, "Base64") {
+        let reference = inner
+            .into_iter()
+            .find(|inner| matches!(inner, Type::Reference(_)))?;
+        return Some((reference, "Cow<'_, [u8]>".to_owned()));
+    }
     let Type::Reference(reference) = ty else {
         return parts(ty).into_iter().find_map(unborrowable);
     };

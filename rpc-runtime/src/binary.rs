@@ -13,8 +13,9 @@ use serde::ser::{Serialize, Serializer};
 /// with padding).
 ///
 /// JSON has no bytes: serde writes a `Vec<u8>` as an array of numbers, which takes up to four bytes for each byte and is read
-/// number by number. As Base64 three bytes take four. `T` is a `Vec<u8>`, a `Box<[u8]>`, a `Cow<[u8]>`, or another type that
-/// can be created from a `Vec<u8>`. It may be an argument, a result, an item, and a field at any depth.
+/// number by number. As Base64 three bytes take four. `T` is a `Vec<u8>`, a `Box<[u8]>`, a `Cow<[u8]>`, an array `[u8; N]` of
+/// any length, or another type that can be created from a `Vec<u8>`. It may be an argument, a result, an item, and a field
+/// at any depth.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -48,7 +49,8 @@ use serde::ser::{Serialize, Serializer};
 /// `base64`.
 ///
 /// # Errors
-/// Text that is not Base64, or has no padding, is an argument, result or item of the wrong type.
+/// Text that is not Base64, or has no padding, is an argument, result or item of the wrong type. So is text of another
+/// number of bytes than an array has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Base64<T>(pub T);
 
@@ -70,7 +72,7 @@ impl<T: AsRef<[u8]>> Serialize for Base64<T> {
     }
 }
 
-impl<'de, T: From<Vec<u8>>> Deserialize<'de> for Base64<T> {
+impl<'de, T: TryFrom<Vec<u8>>> Deserialize<'de> for Base64<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Base64Text(PhantomData))
     }
@@ -78,7 +80,7 @@ impl<'de, T: From<Vec<u8>>> Deserialize<'de> for Base64<T> {
 
 struct Base64Text<T>(PhantomData<T>);
 
-impl<T: From<Vec<u8>>> Visitor<'_> for Base64Text<T> {
+impl<T: TryFrom<Vec<u8>>> Visitor<'_> for Base64Text<T> {
     type Value = Base64<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,8 +88,15 @@ impl<T: From<Vec<u8>>> Visitor<'_> for Base64Text<T> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Base64<T>, E> {
-        let bytes = STANDARD.decode(text).map_err(E::custom)?;
-        Ok(Base64(bytes.into()))
+        let invalid = |error| E::custom(format_args!("the string is not Base64: {error}"));
+        let bytes = STANDARD.decode(text).map_err(invalid)?;
+        let len = bytes.len();
+        let bytes = bytes.try_into().map_err(|_| {
+            E::custom(format_args!(
+                "the string has {len} bytes in Base64, which is not the expected number"
+            ))
+        })?;
+        Ok(Base64(bytes))
     }
 }
 

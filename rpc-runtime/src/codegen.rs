@@ -1,7 +1,7 @@
 //! The interface for generated code. It is not meant for users, and changes without notice.
 
 pub use core::clone::Clone;
-pub use core::convert::From;
+pub use core::convert::{AsRef, From};
 pub use core::default::Default;
 pub use core::fmt::{Debug, Formatter, Result as FmtResult};
 pub use core::future::Future;

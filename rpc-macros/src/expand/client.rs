@@ -52,6 +52,9 @@ pub(crate) fn impls(
         impl #declared __rpc::From<__rpc::Client> for #ident #args {
             fn from(client: __rpc::Client) -> Self { Self::new(client) }
         }
+        impl #declared __rpc::AsRef<__rpc::Client> for #ident #args {
+            fn as_ref(&self) -> &__rpc::Client { &self.client }
+        }
         #deprecated
         impl #params __rpc::Described for #ident #args #clause {
             const DESCRIPTION: &'static __rpc::ServiceDescription = #description;

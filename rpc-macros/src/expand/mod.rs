@@ -16,7 +16,7 @@ use syn::{Item, ItemTrait};
 pub(crate) use self::generated::generated;
 use crate::diagnostics::Errors;
 use crate::model::Service;
-use crate::{check, duplicates, fallback, foreign, normalize};
+use crate::{check, duplicates, fallback, foreign, normalize, repair};
 
 pub(crate) fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
     match parse(item.clone()) {
@@ -38,6 +38,9 @@ fn service(options: TokenStream, mut original: ItemTrait) -> TokenStream {
     duplicates::reject(&mut original, &mut errors);
     foreign::reject_second_rpc(&mut original, &mut errors);
     let is_desugared = foreign::reject_async_trait(&mut original, &mut errors);
+    if !is_desugared {
+        repair::service(&mut original, &mut errors);
+    }
     let service = match is_desugared {
         // Its methods have been rewritten, so what is wrong with them is not of the user.
         true => Service::read(options, &original, &mut Errors::default()),

@@ -180,6 +180,11 @@ const _: () = {
             Self::new(client)
         }
     }
+    impl __rpc::AsRef<__rpc::Client> for TextsClient {
+        fn as_ref(&self) -> &__rpc::Client {
+            &self.client
+        }
+    }
     impl __rpc::Described for TextsClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Texts",

@@ -284,6 +284,11 @@ const _: () = {
             Self::new(client)
         }
     }
+    impl __rpc::AsRef<__rpc::Client> for CalculatorClient {
+        fn as_ref(&self) -> &__rpc::Client {
+            &self.client
+        }
+    }
     impl __rpc::Described for CalculatorClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Calculator",

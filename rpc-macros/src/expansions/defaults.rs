@@ -157,6 +157,11 @@ const _: () = {
             Self::new(client)
         }
     }
+    impl __rpc::AsRef<__rpc::Client> for DefaultsClient {
+        fn as_ref(&self) -> &__rpc::Client {
+            &self.client
+        }
+    }
     #[allow(deprecated)]
     impl __rpc::Described for DefaultsClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {

@@ -135,6 +135,11 @@ const _: () = {
             Self::new(client)
         }
     }
+    impl<K> __rpc::AsRef<__rpc::Client> for FaultyClient<K> {
+        fn as_ref(&self) -> &__rpc::Client {
+            &self.client
+        }
+    }
     impl<K> __rpc::Described for FaultyClient<K> {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Faulty",

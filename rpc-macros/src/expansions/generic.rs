@@ -197,6 +197,11 @@ const _: () = {
             Self::new(client)
         }
     }
+    impl<K, V, const N: usize> __rpc::AsRef<__rpc::Client> for StoreClient<K, V, N> {
+        fn as_ref(&self) -> &__rpc::Client {
+            &self.client
+        }
+    }
     impl<K, V: Clone, const N: usize> __rpc::Described for StoreClient<K, V, N>
     where
         K: Ord,

@@ -108,6 +108,11 @@ const _: () = {
             Self::new(client)
         }
     }
+    impl __rpc::AsRef<__rpc::Client> for EchoClient {
+        fn as_ref(&self) -> &__rpc::Client {
+            &self.client
+        }
+    }
     impl __rpc::Described for EchoClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Echo",

@@ -160,6 +160,11 @@ const _: () = {
             Self::new(client)
         }
     }
+    impl<T> __rpc::AsRef<__rpc::Client> for ShopClient<T> {
+        fn as_ref(&self) -> &__rpc::Client {
+            &self.client
+        }
+    }
     impl<T: Send + Sync> __rpc::Described for ShopClient<T>
     where
         for<'__out> T: __rpc::Returned<T>,

@@ -183,6 +183,11 @@ const _: () = {
             Self::new(client)
         }
     }
+    impl __rpc::AsRef<__rpc::Client> for FeedClient {
+        fn as_ref(&self) -> &__rpc::Client {
+            &self.client
+        }
+    }
     impl __rpc::Described for FeedClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Feed",

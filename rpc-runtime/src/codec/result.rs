@@ -16,7 +16,8 @@ use crate::codec::ser;
     message = "`{Self}` can't cross the wire",
     label = "not `Serialize` and `Deserialize`",
     note = "to send a type of your own, add `#[derive(serde::Serialize, serde::Deserialize)]` to it",
-    note = "to send a type of another crate, enable serde in its features; `Arc` and `Rc` need the feature `rc` of serde"
+    note = "to send a type of another crate, enable serde in its features; `Arc` and `Rc` need the feature `rc` of serde",
+    note = "if the name is an alias of a `Result` or of an array, write `Result` or the array here"
 )]
 pub trait Returned<Owned>: Serialize {
     /// Reads a received result.

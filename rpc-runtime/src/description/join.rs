@@ -55,13 +55,76 @@ pub const fn check_codes<E: RpcError>() {
     while at < errors.len() {
         let mut other = 0;
         while other < at {
-            assert!(
-                errors[at].code != errors[other].code,
-                "an error that this enum shares has a code that the enum has already; give one of them another code"
-            );
+            if errors[at].code == errors[other].code {
+                let clash = Clash::new(&errors[other], &errors[at]);
+                panic!("{}", clash.text());
+            }
             other += 1;
         }
         at += 1;
+    }
+}
+
+/// The message about two errors with the same code. It is put together in a constant, which cannot format.
+struct Clash {
+    text: [u8; 512],
+    filled: usize,
+}
+
+impl Clash {
+    const fn new(one: &ErrorDescription, other: &ErrorDescription) -> Self {
+        let empty = Self {
+            text: [0; 512],
+            filled: 0,
+        };
+        empty
+            .with("`")
+            .with(one.name)
+            .with("` and `")
+            .with(other.name)
+            .with("` have the same code ")
+            .with_number(one.code)
+            .with(", and this enum shares them; give one of them another code")
+    }
+
+    /// Appends a text, or nothing if there is no room: names may have any length.
+    const fn with(mut self, text: &str) -> Self {
+        let bytes = text.as_bytes();
+        if bytes.len() > self.text.len() - self.filled {
+            return self;
+        }
+        let mut at = 0;
+        while at < bytes.len() {
+            self.text[self.filled] = bytes[at];
+            (at, self.filled) = (at + 1, self.filled + 1);
+        }
+        self
+    }
+
+    const fn with_number(mut self, number: i64) -> Self {
+        if number < 0 {
+            self = self.with("-");
+        }
+        let amount = number.unsigned_abs();
+        let mut power = 1;
+        while amount / power >= 10 {
+            power *= 10;
+        }
+        while power > 0 {
+            const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+            self = self.with(DIGITS[(amount / power % 10) as usize]);
+            power /= 10;
+        }
+        self
+    }
+
+    const fn text(&self) -> &str {
+        let (text, _) = self.text.split_at(self.filled);
+        match std::str::from_utf8(text) {
+            Ok(text) => text,
+            // Parts of text are text.
+            Err(_) => "",
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use crate::codec::ser;
     message = "`{Self}` can't cross the wire",
     label = "not `Deserialize` and `Serialize`",
     note = "to send a type of your own, add `#[derive(serde::Deserialize, serde::Serialize)]` to it",
-    note = "to send a type of another crate, enable serde in its features; `Arc` and `Rc` need the feature `rc` of serde"
+    note = "to send a type of another crate, enable serde in its features; `Arc` and `Rc` need the feature `rc` of serde",
+    note = "if the name is an alias of a `Result` or of an array, write `Result` or the array here"
 )]
 pub trait Argument<'de>: Deserialize<'de> + Serialize {}
 
