@@ -1,6 +1,6 @@
 //! Creates a command line that calls a method, to paste and to edit.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value as Tree;
 
@@ -112,6 +112,13 @@ fn typed(method: Method<'_>, arguments: &Arguments) -> String {
         simple.collect::<Option<String>>(),
     ) {
         return simple;
+    }
+    if method.is_by_position() {
+        let values: HashMap<_, _> = named.iter().map(|(name, value)| (&**name, value)).collect();
+        let names = method.params().map(|parameter| parameter.name());
+        let values = names.map_while(|name| Some(values.get(&*name)?.as_str()));
+        let values: Vec<_> = values.collect();
+        return format!(" {}", quoted(&format!("[{}]", values.join(","))));
     }
     let members = named.iter().map(|(name, value)| {
         let name = Tree::from(name.as_str()).to_string();
@@ -340,6 +347,10 @@ mod tests {
             (
                 json!({"name": "m", "params": [order]}),
                 r#"rpc call HOST:PORT m '{"order":{"item":"pear","tags":["text"]}}'"#,
+            ),
+            (
+                json!({"name": "m", "paramStructure": "by-position", "params": [order, text]}),
+                r#"rpc call HOST:PORT m '[{"item":"pear","tags":["text"]},"text"]'"#,
             ),
             (
                 json!({"name": "m", "x-params": {"schema": {"type": "array", "items": {"type": "integer"}}}}),

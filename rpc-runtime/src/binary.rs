@@ -114,3 +114,43 @@ impl<T> schemars::JsonSchema for Base64<T> {
         schemars::json_schema!({"type": "string", "contentEncoding": "base64"})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn read<T: TryFrom<Vec<u8>>>(text: &str) -> Result<T, String> {
+        let json = serde_json::to_string(text).expect("a string is JSON");
+        let read = serde_json::from_str::<Base64<T>>(&json);
+        read.map(|bytes| bytes.0).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bytes_of_every_form_are_written_and_read() {
+        assert_eq!(read::<Vec<u8>>("AP8=").as_deref(), Ok(&[0, 255][..]));
+        assert_eq!(read::<Box<[u8]>>("AP8=").as_deref(), Ok(&[0, 255][..]));
+        assert_eq!(read::<Cow<'_, [u8]>>("AP8="), Ok(Cow::Owned(vec![0, 255])));
+        assert_eq!(read("AP8="), Ok([0, 255]));
+        let long: [u8; 64] = std::array::from_fn(|byte| byte as u8);
+        let text = serde_json::to_string(&Base64(long)).expect("an array is written");
+        let back: Base64<[u8; 64]> = serde_json::from_str(&text).expect("it is read");
+        assert_eq!(back.0, long);
+    }
+
+    #[test]
+    fn text_that_cannot_be_read_is_an_error_that_names_base64() {
+        for text in ["AP8", "A*8=", "AP8=\n"] {
+            let error = read::<Vec<u8>>(text).expect_err(text);
+            assert!(error.starts_with("the string is not Base64: "), "{error}");
+        }
+        let error = read::<[u8; 3]>("AP8=").expect_err("an array of another length");
+        assert!(error.contains("2 bytes in Base64"), "{error}");
+        let error = serde_json::from_str::<Base64<Vec<u8>>>("[0,255]").expect_err("an array");
+        assert!(
+            error.to_string().contains("expected a string in Base64"),
+            "{error}"
+        );
+    }
+}

@@ -1,8 +1,8 @@
 //! `rpc describe` of a document in a file.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::program::{Ended, rpc};
+use crate::program::{Ended, rpc, rpc_with_input};
 
 pub(crate) const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documents/shop.json");
 
@@ -71,6 +71,29 @@ fn method_is_shown_with_its_whole_description() {
     assert!(by_alias.starts_with("text.count("), "{by_alias}");
     let example = "  $ rpc call HOST:PORT text.count text='to be or not to be' needle=be\n  2\n";
     assert!(by_alias.contains(example), "{by_alias}");
+}
+
+#[test]
+fn method_whose_arguments_have_one_form_is_marked() {
+    let document = |structure: &str| {
+        let method = json!({"name": "pay", "paramStructure": structure, "params": [
+            {"name": "to", "required": true, "schema": {"type": "integer"}},
+            {"name": "from", "schema": {"type": "integer"}},
+        ]});
+        let info = json!({"title": "Bank", "version": "1"});
+        json!({"openrpc": "1.4.1", "info": info, "methods": [method]}).to_string()
+    };
+    for (structure, mark) in [
+        ("by-name", "  by name"),
+        ("by-position", "  by position"),
+        ("either", ""),
+    ] {
+        for line in [&["describe", "-"][..], &["describe", "-", "pay"]] {
+            let told = rpc_with_input(line, &document(structure)).assert_ok();
+            let signature = format!("pay(to: integer, from?: integer){mark}\n");
+            assert!(told.contains(&signature), "{told}");
+        }
+    }
 }
 
 #[test]

@@ -794,3 +794,66 @@ mod raw_trait {
         assert_eq!(client.call::<u8, _>("loop", &sent).await.unwrap(), 7);
     }
 }
+
+/// Names that the prelude's traits have too, except `into` and `try_into`.
+mod names_of_the_prelude {
+    use super::*;
+
+    macro_rules! service {
+        ($($method:ident)*) => {
+            #[rpc]
+            trait Named { $(async fn $method(&self) -> &str;)* }
+
+            struct Desk;
+
+            impl Named for Desk {
+                $(async fn $method(&self) -> &str { stringify!($method) })*
+            }
+
+            #[tokio::test]
+            async fn methods_named_like_those_of_the_prelude_are_called_on_the_client() {
+                let client = Client::local(NamedServer::new(Desk));
+                let named = NamedClient::new(client);
+                $(assert_eq!(named.$method().await.unwrap(), stringify!($method));)*
+                let borrowed = &Clone::clone(&named);
+                $(assert_eq!(borrowed.$method().await.unwrap(), stringify!($method));)*
+            }
+        };
+    }
+
+    service! {
+        clone to_owned to_string borrow borrow_mut as_ref as_mut into_iter next map max min
+        eq ne cmp lt hash fmt from try_from default drop call type_id from_iter extend
+    }
+}
+
+mod client_of_a_client {
+    use super::*;
+
+    #[rpc]
+    trait Echo<T>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        async fn echo(&self, value: T) -> T;
+    }
+
+    struct Desk;
+
+    impl Echo<u8> for Desk {
+        async fn echo(&self, value: u8) -> u8 {
+            value
+        }
+    }
+
+    #[tokio::test]
+    async fn generated_client_lends_its_client() {
+        let server = EchoServer::<Desk, u8>::new(Desk);
+        let echo = EchoClient::<u8>::new(Client::local(server));
+        let mut batch = echo.as_ref().batch();
+        let entry = batch.call(echo.echo(7));
+        assert_eq!(batch.send().await.unwrap().take(entry).unwrap(), 7);
+        let untyped = echo.as_ref().call::<u8, _>("echo", &[8]);
+        assert_eq!(untyped.await.unwrap(), 8);
+    }
+}
