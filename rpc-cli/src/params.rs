@@ -631,26 +631,26 @@ mod tests {
             let sent = given(structure, &["from=1", "to=2"]);
             assert_eq!(sent.as_deref(), Ok(r#"{"from":1,"to":2}"#));
         }
-        let refused = given("by-name", &["[1, 2]"]).unwrap_err();
+        let rejected = given("by-name", &["[1, 2]"]).unwrap_err();
         assert!(
-            refused.contains("`pay` takes its arguments by name"),
-            "{refused}"
+            rejected.contains("`pay` takes its arguments by name"),
+            "{rejected}"
         );
         assert!(
-            refused.contains("tip: write to=integer from=integer at=integer"),
-            "{refused}"
+            rejected.contains("tip: write to=integer from=integer at=integer"),
+            "{rejected}"
         );
-        let refused = given("by-position", &[r#"{"to":1}"#]).unwrap_err();
+        let rejected = given("by-position", &[r#"{"to":1}"#]).unwrap_err();
         assert!(
-            refused.contains("`pay` takes its arguments by position"),
-            "{refused}"
+            rejected.contains("`pay` takes its arguments by position"),
+            "{rejected}"
         );
         let sent = given("by-position", &["from=1", "to=2"]);
         assert_eq!(sent.as_deref(), Ok("[2,1]"));
-        let refused = given("by-position", &["to=1", "at=2"]).unwrap_err();
+        let rejected = given("by-position", &["to=1", "at=2"]).unwrap_err();
         assert!(
-            refused.contains("`at` requires `from` before it"),
-            "{refused}"
+            rejected.contains("`at` requires `from` before it"),
+            "{rejected}"
         );
     }
 

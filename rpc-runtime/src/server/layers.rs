@@ -174,6 +174,8 @@ where
 #[derive(Debug)]
 pub struct Unknown;
 
+// Not to be named in errors about the types of users.
+#[diagnostic::do_not_recommend]
 impl Service for Unknown {
     // The name of an unknown method in OpenTelemetry's conventions.
     const DESCRIPTION: &'static ServiceDescription = &ServiceDescription {
