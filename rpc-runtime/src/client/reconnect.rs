@@ -59,6 +59,7 @@ impl Client {
             let mut attempts = ReconnectAttempts::new(*connector.backoff());
             let connection = connect(&slot, &connector, never_connected(), &mut attempts).await?;
             slot.set_connected(connection)?;
+            slot.client.upgrade()?.report_connected(&connector);
             keep_connected(slot, Some(connector).filter(|_| reconnects)).await
         })
     }

@@ -267,6 +267,17 @@ async fn stream_of_items_past_the_limit_times_out_with_the_limit() {
 }
 
 #[tokio::test]
+async fn first_connection_of_a_lazy_client_is_reported() {
+    let (server, _) = server(&Clerk::new(), Limits::default());
+    let events = Events::default();
+    let client = server.client().on_event(events.recorder());
+    let client = client.connect_lazy(server.address).unwrap();
+    let desk = DeskClient::new(client);
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    events.expect(["connected"]).await;
+}
+
+#[tokio::test]
 async fn panic_of_the_function_for_events_affects_no_connection() {
     let service = DeskServer::new(Clerk::new());
     let server = TestServer::bind(|builder| {
