@@ -362,7 +362,7 @@ impl ReconnectAttempts {
             return Duration::MAX;
         }
         let limit = self.limit;
-        self.limit *= 2;
+        self.limit = self.limit.saturating_mul(2);
         limit
     }
 }
@@ -428,6 +428,20 @@ mod tests {
             "{before:?}"
         );
         assert!(after > RESTART_BACKOFF, "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_after_a_loss_with_short_delays_have_limits_that_do_not_overflow() {
+        let mut attempts = ReconnectAttempts::new(Backoff {
+            initial: Duration::from_millis(5),
+            max: Duration::from_millis(5),
+        });
+        let since = Instant::now();
+        sleep(Duration::from_secs(1)).await;
+        attempts.lost(since);
+        let made = fail_for_a_minute(&mut attempts).await;
+        assert!(made.len() > 1_000, "{}", made.len());
+        assert!(made.is_sorted_by_key(|(_, limit)| *limit));
     }
 
     #[tokio::test(start_paused = true)]
