@@ -174,14 +174,19 @@ impl ServerHandle {
             .await
             .is_ok();
         if !drained {
+            // Another shutdown with a longer limit returns the same result.
+            let _ = self.finished.set(false);
             self.reach(Phase::Ending);
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connections.wait()).await;
         }
-        let listener = lock(&self.listener).take();
+        // The listener is kept until it is closed, for other shutdowns, which wait for the same, and in case this one is
+        // cancelled.
+        let listener = lock(&self.listener).clone();
         if let Some(listener) = listener {
             listener.close(close::ABORTED, "shutting down");
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.idle()).await;
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.close_socket()).await;
+            drop(lock(&self.listener).take());
         }
         self.runs.close();
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.runs.wait()).await;

@@ -215,3 +215,50 @@ async fn handle_ends_a_server_whose_signal_has_not_come() {
     assert!(soon(serving).await.unwrap());
     assert_free(bound.address);
 }
+
+#[tokio::test]
+async fn address_is_free_when_the_first_of_two_shutdowns_at_the_same_time_returns() {
+    for _ in 0..10 {
+        let mut bound = Bound::new();
+        tokio::spawn(bound.server.run());
+        let (_client, desk) = connect(bound.address, bound.trust).await;
+        let call = tokio::spawn(desk.wait());
+        assert!(matches!(
+            soon(bound.events.recv()).await,
+            Some(Event::Started)
+        ));
+        let [one, other] = [(); 2].map(|()| {
+            let handle = bound.handle.clone();
+            Box::pin(async move { handle.shutdown(LONG).await })
+        });
+        let (finished, other) = soon(futures_util::future::select(one, other))
+            .await
+            .factor_first();
+        assert!(finished);
+        assert_free(bound.address);
+        assert!(soon(other).await);
+        assert!(soon(call).await.unwrap().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn shutdown_with_a_longer_limit_returns_the_result_of_one_that_aborted_calls() {
+    let mut bound = Bound::new();
+    tokio::spawn(bound.server.run());
+    let (_client, desk) = connect(bound.address, bound.trust).await;
+    let call = tokio::spawn(desk.wait_forever());
+    assert!(matches!(
+        soon(bound.events.recv()).await,
+        Some(Event::Started)
+    ));
+    let (longer, shorter) = soon(async {
+        tokio::join!(
+            bound.handle.shutdown(LONG),
+            bound.handle.shutdown(Duration::ZERO)
+        )
+    })
+    .await;
+    assert_eq!((longer, shorter), (false, false));
+    assert!(soon(call).await.unwrap().is_err());
+    assert_free(bound.address);
+}
