@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
-use tokio::task::unconstrained;
+use tokio::task::{coop, unconstrained};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::sync::{self, Mutex};
@@ -29,7 +29,11 @@ impl Timer {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sleep.as_mut().poll(cx)
+        match coop::has_budget_remaining() {
+            true => self.sleep.as_mut().poll(cx),
+            // A call that uses up the budget of its task each time ends nevertheless.
+            false => pin!(unconstrained(self.sleep.as_mut())).poll(cx),
+        }
     }
 }
 

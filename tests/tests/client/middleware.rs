@@ -539,6 +539,36 @@ async fn call_that_times_out_in_the_middleware_or_on_the_server_is_reported_as_t
 }
 
 #[tokio::test]
+async fn middleware_that_runs_calls_again_without_end_is_dropped_when_the_time_is_over() {
+    struct Again;
+    impl ClientMiddleware for Again {
+        async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
+            loop {
+                let response = next.run(request).await;
+                if response.failure().is_none() {
+                    return response;
+                }
+            }
+        }
+    }
+    let builder = Client::builder().middleware(Again);
+    let client = builder.timeout(Duration::from_millis(20)).local(service());
+    let account = AccountClient::new(client.clone());
+    assert!(matches!(account.wait().await, Err(CallError::Timeout)));
+    let silence = account.silence().try_collect::<Vec<_>>().await;
+    assert!(matches!(silence, Err(CallError::Timeout)));
+    // Each run fails at once.
+    client.close().await;
+    assert!(matches!(account.wait().await, Err(CallError::Timeout)));
+    assert!(matches!(account.note().await, Err(CallError::Timeout)));
+    let tokens = account.tokens().try_collect::<Vec<_>>().await;
+    assert!(matches!(tokens, Err(CallError::Timeout)));
+    let mut batch = client.batch();
+    let _entry = batch.call(account.token());
+    assert!(matches!(batch.send().await, Err(CallError::Timeout)));
+}
+
+#[tokio::test]
 async fn call_that_is_dropped_is_reported_as_cancelled() {
     let observe = Observe::default();
     let build = |builder: ClientBuilder| builder.middleware(observe.clone());

@@ -179,8 +179,8 @@ pub struct ClientNext<'n> {
 impl ClientNext<'_> {
     /// Sends the call, with the client's own [retries](crate::Call#retries), and waits until it has ended.
     ///
-    /// A middleware may run the call again. The attempts of all runs together are limited as those of one run are. A call
-    /// that is marked [`no_retry`](crate::Call::no_retry), a call that sends items, and a stream whose first item has arrived
+    /// A middleware may run the call again, and limits its runs itself: each sends the call at least once. The client's own
+    /// retries in all runs together are limited as those of one run are. A call that is marked [`no_retry`](crate::Call::no_retry), a call that sends items, and a stream whose first item has arrived
     /// are not sent twice. For them a second run ends at once, with the error of the first.
     ///
     /// # Cancel safety

@@ -2,8 +2,9 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
+use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::client::error::CallError;
@@ -94,8 +95,14 @@ impl<R: Fn(&ClientRequest, &Attempt) + Unpin> Future for RunRequest<'_, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ClientResponse> {
         let this = self.get_mut();
+        let is_new = this.progress == RunProgress::New;
+        if is_new {
+            // Lets other tasks run, and the time limit end the call, even if a middleware runs it again and again and each
+            // run fails at once.
+            ready!(coop::poll_proceed(cx)).made_progress();
+        }
         let mut state = sync::lock(&this.gate.0);
-        if this.progress == RunProgress::New {
+        if is_new {
             this.progress = RunProgress::Waiting;
             state.metadata = this.request.metadata.clone();
             state.phase = RunPhase::Requested;
