@@ -299,3 +299,15 @@ async fn client_that_closes_has_sent_its_notifications() {
 fn certain_loss_is_refused() {
     Link::new().set_loss(1.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn longest_latency_and_jitter_delay_calls_until_their_timeouts() {
+    let Setup { link, desk, .. } = through(Link::new()).await;
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+    link.set_latency(Duration::MAX);
+    link.set_jitter(Duration::MAX);
+    link.set_loss(0.5);
+    desk.position(1).await.unwrap();
+    let late = desk.add(1, 2).timeout(Duration::from_secs(3600)).await;
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+}

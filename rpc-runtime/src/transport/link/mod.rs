@@ -75,6 +75,14 @@ struct Faults {
     random: Rng,
 }
 
+/// The time for which a packet is on the way at most: as long as tokio's timers run at most.
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// Returns the time that is later than now by `delay`, or by [`FAR_FUTURE`] if that is shorter.
+fn after(delay: Duration) -> Instant {
+    Instant::now() + delay.min(FAR_FUTURE)
+}
+
 impl Default for Link {
     fn default() -> Self {
         Self::new()
@@ -161,13 +169,12 @@ impl Link {
     /// Returns when a packet arrives that is sent now, after a packet of the same stream that arrives at `last`.
     fn arrival(&self, last: Instant) -> Instant {
         let mut faults = lock(&self.0.faults);
-        let jitter = faults.jitter.mul_f64(faults.random.f64());
-        let mut delay = faults.latency + jitter;
+        let mut delay = faults.delay();
         while faults.is_lost() {
             // The sender notices the loss when packets behind it are acknowledged.
-            delay += 2 * faults.latency;
+            delay = delay.saturating_add(faults.latency.saturating_mul(2));
         }
-        last.max(Instant::now() + delay)
+        last.max(after(delay))
     }
 
     /// Returns when a datagram arrives that is sent now, or `None` if it is lost.
@@ -179,8 +186,7 @@ impl Link {
         if faults.is_lost() {
             return None;
         }
-        let jitter = faults.jitter.mul_f64(faults.random.f64());
-        Some(Instant::now() + faults.latency + jitter)
+        Some(after(faults.delay()))
     }
 
     /// Waits until a packet arrives.
@@ -207,6 +213,11 @@ impl Link {
 }
 
 impl Faults {
+    fn delay(&mut self) -> Duration {
+        let jitter = self.jitter.mul_f64(self.random.f64());
+        self.latency.saturating_add(jitter)
+    }
+
     fn is_lost(&mut self) -> bool {
         self.loss > 0.0 && self.random.f64() < self.loss
     }
