@@ -134,6 +134,19 @@ impl ClientEndpoint {
         let endpoint = quinn::Endpoint::new(config, None, socket, drivers.runtime())?;
         Ok(Self { endpoint, drivers })
     }
+
+    /// Moves the connections to another socket, also outside the runtime.
+    fn rebind(&self, socket: UdpSocket) -> std::io::Result<()> {
+        // A socket cannot send to an address in the form of the other family, as the connections have it.
+        if self.endpoint.local_addr()?.is_ipv6() != socket.local_addr()?.is_ipv6() {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "the family of the socket's address, IPv4 or IPv6, is not that of the old socket",
+            ));
+        }
+        let _runtime = self.drivers.enter();
+        self.endpoint.rebind(socket)
+    }
 }
 
 /// Opens a socket whose buffers have this number of bytes, or what the system allows. With small buffers, a burst of large
@@ -483,9 +496,10 @@ impl ClientSocket {
     /// are not affected.
     ///
     /// # Errors
-    /// Returns an error if the socket cannot be used. The old socket stays in use.
+    /// Returns an error if the socket cannot be used, or if its address is of another family (IPv4 or IPv6) than that of
+    /// the old socket, which then stays in use.
     pub fn rebind(&self, socket: UdpSocket) -> std::io::Result<()> {
-        self.0.endpoint.rebind(socket)
+        self.0.rebind(socket)
     }
 }
 
@@ -852,7 +866,7 @@ impl Connection {
         match &self.1 {
             LocalSocket::Own { endpoint, buffer } => {
                 let socket = socket(any(self.0.remote_address()), *buffer)?;
-                endpoint.endpoint.rebind(socket)
+                endpoint.rebind(socket)
             }
             LocalSocket::Shared(_) => Err(std::io::Error::new(
                 std::io::ErrorKind::Unsupported,

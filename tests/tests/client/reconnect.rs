@@ -835,6 +835,21 @@ async fn idle_client_after_rebind_calls_from_its_new_address() {
 }
 
 #[tokio::test]
+async fn rebind_outside_the_runtime_moves_the_connection() {
+    let (harness, _server) = Harness::new();
+    let relay = Relay::new(harness.address).await;
+    let client = soon(harness.builder().connect(relay.address))
+        .await
+        .unwrap();
+    let desk = DeskClient::new(client.clone());
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    let moved = std::thread::spawn(move || client.rebind());
+    moved.join().unwrap().unwrap();
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    assert_eq!(relay.senders.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn rebind_without_a_connection_does_nothing() {
     let client = Client::local(DeskServer::new(Clerk::default()));
     client.rebind().unwrap();

@@ -163,6 +163,25 @@ async fn clients_share_a_socket_and_move_together() {
 }
 
 #[tokio::test]
+async fn socket_of_clients_moves_outside_the_runtime_and_keeps_its_family() {
+    let server = serve(settings());
+    let socket = ClientSocket::bind(ANY_PORT, &settings()).unwrap();
+    let desk = connect(server.client().socket(&socket), server.address).await;
+    let other = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    let failed = socket.rebind(other).unwrap_err();
+    assert_eq!(failed.kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(
+        soon(desk.port()).await.unwrap(),
+        socket.local_addr().unwrap().port()
+    );
+    let next = UdpSocket::bind(ANY_PORT).unwrap();
+    let port = next.local_addr().unwrap().port();
+    let moved = std::thread::spawn(move || socket.rebind(next));
+    moved.join().unwrap().unwrap();
+    assert_eq!(soon(desk.port()).await.unwrap(), port);
+}
+
+#[tokio::test]
 async fn client_on_a_shared_socket_cannot_move_alone() {
     let server = serve(settings());
     let socket = ClientSocket::bind(ANY_PORT, &settings()).unwrap();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
-use tokio::runtime::Handle;
+use tokio::runtime::{EnterGuard, Handle};
 use tokio::time::{Sleep, sleep_until};
 
 /// Maximum time for which a flush waits for a task that polls the same future. Only a task that flushes its own future
@@ -65,10 +65,15 @@ impl Drivers {
         })
     }
 
+    /// Enters the runtime of the endpoints.
+    pub(super) fn enter(&self) -> EnterGuard<'_> {
+        self.runtime.enter()
+    }
+
     /// Sends the packets that are due, also if the runtime no longer runs the tasks.
     pub(super) fn flush(&self) {
         let running = self.running.lock().clone();
-        let _context = self.runtime.enter();
+        let _context = self.enter();
         for driver in running {
             driver.flush();
         }
