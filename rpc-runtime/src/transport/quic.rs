@@ -740,6 +740,14 @@ impl Windows {
         }
     }
 
+    /// Returns the window of a connection with this number of streams that may stay unread.
+    fn with(self, streams: u32) -> VarInt {
+        let unread = u64::from(self.stream) * u64::from(streams);
+        // quinn announces a new limit when an eighth of the window has been read, so the other streams need as much.
+        let others = u64::from(self.connection).max(unread / 7 + 1);
+        (unread + others).try_into().unwrap_or(VarInt::MAX)
+    }
+
     fn unread(self) -> Arc<Mutex<Unread>> {
         Arc::new(Mutex::new(Unread {
             windows: self,
@@ -845,15 +853,11 @@ impl Connection {
     pub(crate) fn make_room(&self) -> Room {
         let Self(connection, _, all) = self;
         let mut unread = unread(all);
-        let Windows {
-            stream,
-            connection: window,
-        } = unread.windows;
+        let stream = unread.windows.stream;
         unread.streams += 1;
         if unread.streams > unread.most {
             unread.most = unread.streams;
-            let window = u64::from(window) + u64::from(stream) * u64::from(unread.most);
-            connection.set_receive_window(window.try_into().unwrap_or(VarInt::MAX));
+            connection.set_receive_window(unread.windows.with(unread.most));
         }
         Room {
             unread: Arc::clone(all),

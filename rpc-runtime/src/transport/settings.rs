@@ -141,8 +141,9 @@ impl TransportSettings {
     /// Sets how many bytes the peer may send on all streams of a connection before they are read. Defaults to 8 MiB; from
     /// 64 KiB to 1 GiB, and not less than the [`stream_receive_window`](Self::stream_receive_window).
     ///
-    /// The window grows by that of a stream for each stream of items that the caller leaves unread. A peer can make a
-    /// process hold this many bytes for each connection, besides the [`Limits`](crate::Limits) of memory.
+    /// The window grows by that of a stream for each stream of items that the caller leaves unread, and leaves the other
+    /// streams at least an eighth. A peer can make a process hold this many bytes for each connection, besides the
+    /// [`Limits`](crate::Limits) of memory.
     pub fn receive_window(mut self, bytes: u32) -> Self {
         self.receive_window = bytes;
         self

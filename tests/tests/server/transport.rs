@@ -20,6 +20,8 @@ trait Desk {
     async fn text(&self, length: usize) -> String;
     /// Sends one item, and never ends.
     fn watch(&self) -> impl Stream<Item = u32>;
+    /// Sends items without end.
+    fn numbers(&self) -> impl Stream<Item = u64>;
 }
 
 struct Clerk;
@@ -35,6 +37,10 @@ impl Desk for Clerk {
 
     fn watch(&self) -> impl Stream<Item = u32> {
         stream::iter([1]).chain(stream::pending())
+    }
+
+    fn numbers(&self) -> impl Stream<Item = u64> {
+        stream::iter(0..)
     }
 }
 
@@ -123,6 +129,24 @@ async fn connection_without_calls_outlives_the_shorter_idle_timeout_of_either_en
         idle(settings(), shortest()),
         idle(shortest(), shortest()),
     );
+}
+
+#[tokio::test]
+async fn streams_that_are_not_read_block_no_calls_with_the_smallest_windows() {
+    let server = serve(settings());
+    let smallest = settings()
+        .stream_receive_window(64 << 10)
+        .receive_window(64 << 10);
+    let desk = connect(server.client().transport(smallest), server.address).await;
+    let mut unread = Vec::new();
+    for _ in 0..12 {
+        let mut numbers = desk.numbers();
+        assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), 0);
+        unread.push(numbers);
+    }
+    for _ in 0..20 {
+        assert_eq!(soon(desk.text(300_000)).await.unwrap().len(), 300_000);
+    }
 }
 
 #[tokio::test]
