@@ -127,7 +127,9 @@ pub use outcome::Outcome;
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]
 pub use rpc_macros::rpc;
-pub use server::{BindError, Health, RawService, Server, ServerBuilder, ServerHandle};
+#[cfg(feature = "server")]
+pub use server::{BindError, Server, ServerBuilder, ServerHandle};
+pub use server::{Health, RawService};
 pub use service::Service;
 pub use tls::{Identity, Trust};
 pub use transport::ConnectionError;

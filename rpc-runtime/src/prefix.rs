@@ -15,6 +15,7 @@ pub(crate) fn customer(peer: IpAddr) -> IpAddr {
 
 /// Returns the smallest prefix that is routed between providers, or assigned to a customer: an IPv4 network of 24 bits, or
 /// an IPv6 network of 56 bits.
+#[cfg(feature = "server")]
 pub(crate) fn network(peer: IpAddr) -> IpAddr {
     of_lengths(peer, 24, 56)
 }
@@ -29,7 +30,7 @@ fn of_lengths(peer: IpAddr, ipv4: u32, ipv6: u32) -> IpAddr {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
 

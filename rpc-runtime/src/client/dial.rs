@@ -237,5 +237,5 @@ impl From<Infallible> for ConnectError {
     }
 }
 
-#[cfg(all(test, not(feature = "__shuttle")))]
+#[cfg(all(test, feature = "server", not(feature = "__shuttle")))]
 mod tests;

@@ -1,31 +1,24 @@
-//! Accepts connections and their streams. Each stream gets a worker, until the connection is lost or drained.
+//! Accepts the connections of a server, within its limits.
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::client::callback::{Callback, IntoServePeer, ServePeer};
-use crate::codec::escape::Escaped;
-use crate::context::{ConnectionContext, Extensions, PeerAddress};
-use crate::description::discover::DiscoverOptions;
-use crate::event::{CloseReason, EventHook, HandshakeFailure};
+use crate::client::callback::ServePeer;
+use crate::event::HandshakeFailure;
 use crate::limits::Limits;
-use crate::memory::ServerMemory;
-use crate::server::connection::{ServerConnection, ServerShared, SharedSettings};
-use crate::server::health::HealthStates;
+use crate::server::connection::ServerShared;
+use crate::server::handle::ServerHandle;
 use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard, Rejection};
-use crate::server::observe::OpenReport;
-use crate::server::recv::Receiver;
-use crate::server::shutdown::{CLOSE_TIMEOUT, Phase, ServerHandle};
-use crate::server::worker;
+use crate::server::serve::Acceptor;
+use crate::server::shutdown::Phase;
 use crate::service::router::Router;
 use crate::transport::quic::{IncomingConnection, Listener};
-use crate::transport::{self, ConnectionError, Datagrams, RecvStream, close};
+use crate::transport::{self, close};
 
 /// A server on a UDP socket, with one or more services. [`Server::builder`] creates it.
 ///
@@ -212,151 +205,4 @@ impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close(close::ABORTED, "shutting down");
     }
-}
-
-struct Acceptor<R>(Arc<ServerShared<R>>);
-
-impl<R: Router> ServePeer for Acceptor<R> {
-    fn serve(
-        &self,
-        connection: transport::Connection,
-        callback: Option<Callback>,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(serve(Arc::clone(&self.0), connection, callback))
-    }
-}
-
-/// Serves connections that are never drained: the connections of a client, and connections in memory.
-impl<R: Router> IntoServePeer for R {
-    fn into_serve_peer(
-        self,
-        limits: Limits,
-        discover: DiscoverOptions,
-        events: EventHook,
-    ) -> Arc<dyn ServePeer> {
-        let (_, never) = watch::channel(Phase::Serving);
-        let memory = ServerMemory::new(&limits);
-        let settings = SharedSettings {
-            limits,
-            memory,
-            discover,
-            phase: never,
-            events,
-            health: HealthStates::new(&R::descriptions()),
-        };
-        let shared = ServerShared::new(self, settings);
-        Arc::new(Acceptor(Arc::new(shared)))
-    }
-}
-
-/// Serves one connection. `callback` calls the peer, if this side opened the connection.
-pub(super) async fn serve<R: Router>(
-    shared: Arc<ServerShared<R>>,
-    transport: transport::Connection,
-    callback: Option<Callback>,
-) {
-    let transport = Arc::new(transport);
-    let accepted = callback.is_none().then(|| transport.remote_address());
-    let mut report = OpenReport::new(shared.limit_reports().events(), accepted.flatten());
-    // Both halves of a connection share one memory budget.
-    let memory = callback.as_ref().and_then(Callback::memory);
-    let memory = memory.unwrap_or_else(|| shared.memory(transport.remote_address()));
-    let callback = Arc::new(callback.unwrap_or_else(|| {
-        Callback::on_accepted(Arc::downgrade(&transport), Arc::downgrade(&memory))
-    }));
-    let context = Arc::new(ConnectionContext {
-        peer: PeerAddress::of(&transport),
-        certificate: transport.peer_certificate(),
-        callback: Arc::clone(&callback) as _,
-        extensions: Extensions::default(),
-    });
-    let connection = ServerConnection::new(
-        Arc::clone(&shared),
-        memory,
-        Arc::clone(&context),
-        Arc::downgrade(&transport),
-        worker::start,
-    );
-    let peer = || context.peer.current();
-    let reason = tokio::select! {
-        lost = accept_streams(&connection, &transport) => {
-            tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), lost = %Escaped(&lost), "connection ended");
-            close_reason(&lost)
-        }
-        () = connection.abuse().exceeded() => {
-            tracing::warn!(target: "rpc_runtime::server", peer = ?peer(), "connection closed for excessive load");
-            transport.close(close::EXCESSIVE_LOAD, "excessive load");
-            CloseReason::ExcessiveLoad
-        }
-        () = connection.release_buffers() => CloseReason::Lost,
-        () = drain(&connection, &transport, &callback) => {
-            tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), "connection drained");
-            CloseReason::Shutdown
-        }
-    };
-    if let Some(report) = &mut report {
-        report.reason = reason;
-    }
-    connection.abort();
-    context.peer.keep();
-    drop(transport);
-    callback.ended().await;
-}
-
-fn close_reason(lost: &ConnectionError) -> CloseReason {
-    match lost {
-        ConnectionError::ClosedByPeer { .. } => CloseReason::ClosedByPeer,
-        ConnectionError::ClosedHere => CloseReason::Shutdown,
-        ConnectionError::TimedOut => CloseReason::IdleTimeout,
-        _ => CloseReason::Lost,
-    }
-}
-
-async fn accept_streams<R: Router>(
-    connection: &Arc<ServerConnection<R>>,
-    transport: &transport::Connection,
-) -> ConnectionError {
-    // Datagrams are read as a stream, which is opened only for a peer that sends datagrams.
-    let mut sends_datagrams = false;
-    loop {
-        let accepted = tokio::select! {
-            accepted = transport.accept_bi() => accepted.map(|(send, recv)| (Some(send), recv)),
-            accepted = transport.accept_uni() => accepted.map(|recv| (None, recv)),
-            first = transport.read_datagram(), if !sends_datagrams => first.map(|first| {
-                sends_datagrams = true;
-                let datagrams = Datagrams::new(transport.clone(), first);
-                (None, RecvStream::Datagrams(datagrams))
-            }),
-        };
-        let (send, recv) = match accepted {
-            Ok(stream) => stream,
-            Err(lost) => return lost,
-        };
-        let receiver = Receiver::new(recv, connection.limits().max_request_bytes);
-        connection.open(send, Box::new(receiver));
-    }
-}
-
-async fn drain<R: Router>(
-    connection: &ServerConnection<R>,
-    transport: &transport::Connection,
-    callback: &Callback,
-) {
-    connection.reaches(Phase::Draining).await;
-    // Boxed, since only a drain needs the space.
-    let drained = Box::pin(async {
-        let mut drain = pin!(connection.drain());
-        tokio::select! {
-            drained = &mut drain => return drained,
-            () = connection.reaches(Phase::Ending) => {}
-        }
-        let has_streams = connection.end_streaming();
-        has_streams && timeout(CLOSE_TIMEOUT, drain).await.unwrap_or(false)
-    });
-    let code = match drained.await {
-        true => close::SHUTDOWN,
-        false => close::ABORTED,
-    };
-    callback.close().await;
-    transport.close(code, "shutting down");
 }

@@ -53,20 +53,6 @@ impl HealthStates {
         })
     }
 
-    pub(super) fn set(&self, health: Health) {
-        self.is_not_serving
-            .store(health == Health::NotServing, Ordering::Relaxed);
-    }
-
-    /// Sets the state of a service. Returns `false` if there is none of this name.
-    pub(super) fn set_service(&self, name: &str, health: Health) -> bool {
-        let services = self.services.iter().filter(|(of, _)| *of == name);
-        services.fold(false, |_, (_, is_not_serving)| {
-            is_not_serving.store(health == Health::NotServing, Ordering::Relaxed);
-            true
-        })
-    }
-
     /// Returns the state of the server, or of the service of this name.
     fn status(&self, service: Option<&str>, is_draining: bool) -> &'static str {
         let mut is_not_serving = is_draining || self.is_not_serving.load(Ordering::Relaxed);
@@ -99,7 +85,24 @@ impl HealthStates {
     }
 }
 
-#[cfg(test)]
+#[cfg(feature = "server")]
+impl HealthStates {
+    pub(super) fn set(&self, health: Health) {
+        self.is_not_serving
+            .store(health == Health::NotServing, Ordering::Relaxed);
+    }
+
+    /// Sets the state of a service. Returns `false` if there is none of this name.
+    pub(super) fn set_service(&self, name: &str, health: Health) -> bool {
+        let services = self.services.iter().filter(|(of, _)| *of == name);
+        services.fold(false, |_, (_, is_not_serving)| {
+            is_not_serving.store(health == Health::NotServing, Ordering::Relaxed);
+            true
+        })
+    }
+}
+
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
 

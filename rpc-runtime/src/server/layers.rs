@@ -8,7 +8,35 @@ use crate::middleware::{Layered, ServerLayer};
 use crate::service::Service;
 use crate::service::incoming::Incoming;
 use crate::service::methods::{Methods, absent};
-use crate::service::router::{Router, Single, Tree, WithUnknown};
+use crate::service::router::{Router, Single, Tree, beside};
+
+/// Services, and a service with one method that serves the calls of unknown methods. It is not described.
+#[derive(Debug)]
+pub struct WithUnknown<R, U> {
+    services: R,
+    unknown: U,
+}
+
+impl<R: Router, U: Router> Router for WithUnknown<R, U> {
+    const METHODS: u32 = R::METHODS + U::METHODS;
+
+    const UNKNOWN: Option<u32> = Some(R::METHODS);
+
+    fn find(name: &str) -> Option<u32> {
+        R::find(name)
+    }
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>) {
+        R::describe(into);
+    }
+
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+        (
+            beside(|whole: &'c Self| &whole.services),
+            beside(|whole: &'c Self| &whole.unknown),
+        )
+    }
+}
 
 /// Services that can be wrapped in a middleware, each for itself.
 pub trait Layerable: Router {

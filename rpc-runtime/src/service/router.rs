@@ -156,7 +156,7 @@ pub struct Tree<A, B, C, D, E, F, G, H>(
 );
 
 /// Returns the methods of a part of `W`.
-fn beside<'c, W: 'c, T: Router>(
+pub(crate) fn beside<'c, W: 'c, T: Router>(
     part: impl FnOnce(&'c W) -> &'c T + Send,
 ) -> impl Methods<'c, W, Slot: Send> {
     let methods = T::methods();
@@ -175,34 +175,6 @@ fn within<'c, W: 'c, T: Router>(
         call.answer().await
     }
     Alike::<T, _>::new(|whole: MethodCall<'c, W>| call(whole.of(part)))
-}
-
-/// Services, and a service with one method that serves the calls of unknown methods. It is not described.
-#[derive(Debug)]
-pub struct WithUnknown<R, U> {
-    pub(crate) services: R,
-    pub(crate) unknown: U,
-}
-
-impl<R: Router, U: Router> Router for WithUnknown<R, U> {
-    const METHODS: u32 = R::METHODS + U::METHODS;
-
-    const UNKNOWN: Option<u32> = Some(R::METHODS);
-
-    fn find(name: &str) -> Option<u32> {
-        R::find(name)
-    }
-
-    fn describe(into: &mut Vec<&'static ServiceDescription>) {
-        R::describe(into);
-    }
-
-    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
-        (
-            beside(|whole: &'c Self| &whole.services),
-            beside(|whole: &'c Self| &whole.unknown),
-        )
-    }
 }
 
 macro_rules! router {

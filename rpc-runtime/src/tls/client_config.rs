@@ -199,7 +199,7 @@ impl ServerCertVerifier for ServerVerifier {
     verify_signatures!();
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
 

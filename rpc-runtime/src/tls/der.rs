@@ -106,7 +106,7 @@ fn extension<'a>(certificate: &'a [u8], oid: &[u8]) -> Option<&'a [u8]> {
     Some(values.next()?.unwrap_or_default())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 pub(super) mod tests {
     use super::*;
 

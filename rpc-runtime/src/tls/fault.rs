@@ -38,7 +38,7 @@ pub(super) fn describe(error: &Error) -> String {
     .into()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
     use crate::tls::der::tag::SEQUENCE;

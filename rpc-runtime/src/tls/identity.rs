@@ -8,14 +8,15 @@ use rustls::InconsistentKeys;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use webpki::EndEntityCert;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::tls::certificate::Certificate;
 use crate::tls::diagnosis::argument;
 use crate::tls::error::TlsError;
 use crate::tls::pem::{Pem, read};
 use crate::tls::provider::any_supported_type;
-use crate::tls::provider::library::{hkdf, hmac};
+#[cfg(feature = "server")]
+use crate::tls::secret::DerivedSecret;
 use crate::tls::{fault, key_kind};
 
 /// A certificate and its private key.
@@ -33,55 +34,11 @@ use crate::tls::{fault, key_kind};
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
+    #[cfg(feature = "server")]
     secret: DerivedSecret,
 }
 
-/// A secret that is derived from the private key, for the keys of the server's own protocols.
-#[derive(Clone)]
-pub(crate) struct DerivedSecret(hkdf::Prk);
-
-impl DerivedSecret {
-    fn new(key: &PrivateKeyDer<'_>) -> Self {
-        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, b"jsonrpc/1").extract(key.secret_der()))
-    }
-
-    /// Returns the key of the stateless reset tokens of `replica`
-    /// ([RFC 9000, section 10.3](https://www.rfc-editor.org/rfc/rfc9000#section-10.3)). A server that is restarted with the
-    /// same identity as the same replica has the same key, so its clients accept the resets. Another replica has another
-    /// key, so that nothing that it sends resets a connection of this one.
-    pub(crate) fn reset_key(&self, replica: &[u8]) -> hmac::Key {
-        let info = [b"stateless reset".as_slice(), b"\0", replica];
-        let key = self.0.expand(&info, hmac::HMAC_SHA256);
-        key.expect("a digest is as long as HKDF allows").into()
-    }
-}
-
 impl Identity {
-    /// Generates an ECDSA P-256 key and a self-signed certificate for these DNS names and IP addresses. The certificate
-    /// does not expire; the peer trusts it through [`Trust::certificate`](super::Trust::certificate) or
-    /// [`Trust::sha256`](super::Trust::sha256).
-    ///
-    /// # Errors
-    /// Fails if a certificate cannot carry one of the names.
-    pub fn self_signed<N: Into<String>>(
-        names: impl IntoIterator<Item = N>,
-    ) -> Result<Self, TlsError> {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        let mut signed = rcgen::generate_simple_self_signed(names)
-            .map_err(|error| TlsError::Names(error.to_string()))?;
-        let secret = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
-        signed.signing_key.zeroize();
-        let secret = Zeroizing::new(secret);
-        let unusable = |reason| TlsError::KeyPair {
-            chain: None,
-            key: None,
-            reason,
-        };
-        let signing_key =
-            any_supported_type(&secret).map_err(|error| unusable(error.to_string()))?;
-        Self::new(vec![signed.cert.der().clone()], &secret, signing_key).map_err(unusable)
-    }
-
     /// Reads the certificate chain and the private key (PKCS #8, PKCS #1 or SEC 1) from two PEM files.
     ///
     /// The first certificate of the chain is the end-entity certificate, which the private key belongs to. The authority
@@ -144,11 +101,12 @@ impl Identity {
         Self::new(certificates, &secret, signing_key).map_err(pair_error)
     }
 
-    fn new(
+    pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
-        secret: &PrivateKeyDer<'_>,
+        #[cfg_attr(not(feature = "server"), expect(unused_variables))] secret: &PrivateKeyDer<'_>,
         signing_key: Arc<dyn SigningKey>,
     ) -> Result<Self, String> {
+        #[cfg(feature = "server")]
         let secret = DerivedSecret::new(secret);
         let key = CertifiedKey::new(chain, signing_key);
         match key.keys_match() {
@@ -157,6 +115,7 @@ impl Identity {
         }
         Ok(Self {
             key: Arc::new(key),
+            #[cfg(feature = "server")]
             secret,
         })
     }
@@ -171,6 +130,7 @@ impl Identity {
         Arc::clone(&self.key)
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn secret(&self) -> DerivedSecret {
         self.secret.clone()
     }

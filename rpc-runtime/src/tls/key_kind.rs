@@ -99,7 +99,7 @@ fn curve(parameters: Option<DerElement<'_>>) -> Option<KeyKind> {
     )))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     #[cfg(not(feature = "aws-lc-rs"))]
     use crate::tls::der::tag::CONTEXT_0;

@@ -11,8 +11,14 @@ mod identity;
 mod key_kind;
 mod pem;
 mod provider;
+#[cfg(feature = "server")]
+mod secret;
 mod sections;
+#[cfg(feature = "server")]
 mod self_check;
+#[cfg(feature = "server")]
+mod self_signed;
+#[cfg(feature = "server")]
 mod server_config;
 mod system_roots;
 mod trust;
@@ -21,9 +27,12 @@ mod untrusted;
 pub use crate::tls::certificate::Certificate;
 pub(crate) use crate::tls::client_config::{HandshakeResult, ServerTrust, Verifier, client_config};
 pub use crate::tls::error::TlsError;
-pub(crate) use crate::tls::identity::DerivedSecret;
 pub use crate::tls::identity::Identity;
+#[cfg(feature = "server")]
 pub(crate) use crate::tls::provider::library;
+#[cfg(feature = "server")]
+pub(crate) use crate::tls::secret::DerivedSecret;
+#[cfg(feature = "server")]
 pub(crate) use crate::tls::server_config::{ClientAuth, ServerTls};
 pub use crate::tls::trust::Trust;
 pub use crate::tls::untrusted::UntrustedReason;

@@ -21,6 +21,7 @@ pub(super) async fn load() -> Arc<RootCertStore> {
     found.map_or_else(|()| none(), Arc::clone)
 }
 
+#[cfg(feature = "server")]
 /// Returns the authorities. Reads them on this thread if no client or server has read them yet.
 pub(super) fn load_blocking() -> Arc<RootCertStore> {
     if let Some(found) = SYSTEM.get() {
@@ -53,7 +54,7 @@ fn read() -> Arc<RootCertStore> {
     Arc::new(roots)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
 

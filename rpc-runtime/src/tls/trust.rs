@@ -113,7 +113,7 @@ impl Trust {
         }
     }
 
-    /// Returns the verifiers of certificates, as [`verifiers`](Self::verifiers) does. The authorities of the system are
+    /// Returns the verifiers of certificates, which `build` creates from trust anchors. The authorities of the system are
     /// read on another thread.
     pub(super) async fn load_verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TlsError> {
         let system = match self.system {
@@ -123,7 +123,9 @@ impl Trust {
         self.verifiers_with(system, build)
     }
 
-    /// Returns the verifiers of certificates, which `build` creates from trust anchors.
+    /// Returns the verifiers of certificates, as [`load_verifiers`](Self::load_verifiers) does. The authorities of the system
+    /// are read on this thread.
+    #[cfg(feature = "server")]
     pub(super) fn verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TlsError> {
         let system = match self.system {
             true => system_roots::load_blocking(),

@@ -212,6 +212,7 @@ impl TransportSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Client,
+    #[cfg_attr(not(any(test, feature = "server")), expect(dead_code))] // only a listener has it
     Server,
 }
 

@@ -44,7 +44,11 @@ pub(crate) fn sources(folder: &str) -> Vec<PathBuf> {
 /// Returns the code of a file without comments and tests.
 pub(crate) fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = text
+        .split("#[cfg(test)]")
+        .next()
+        .and_then(|code| code.split("#[cfg(all(test").next())
+        .unwrap_or_default();
     code.lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .collect::<Vec<_>>()
