@@ -61,11 +61,12 @@
 //! | `ring` | on | the cryptography of [ring](https://docs.rs/ring) |
 //! | `aws-lc-rs` | off | the cryptography of [aws-lc-rs](https://docs.rs/aws-lc-rs), which takes precedence over ring; needs a C compiler, and on some systems CMake |
 //! | `fips` | off | the module of aws-lc-rs that is validated for FIPS 140-3; needs a C compiler, CMake and Go |
+//! | `server` | on | [`Server`] and [`Identity::self_signed`], which a program with only clients does not need |
 //! | `openrpc` | off | JSON Schemas in descriptions |
 //! | `rustls-config` | off | configurations of [rustls](https://docs.rs/rustls) 0.23 instead of [`Identity`] and [`Trust`] |
 //!
 //! One of `ring` and `aws-lc-rs` is needed. `rpc-layers` and `rpc-discovery` have features of the same names, so a program
-//! without ring turns off their default features, too.
+//! without ring turns off their default features, too. If it has a server, it turns on `server`.
 //!
 //! # Layout
 //!

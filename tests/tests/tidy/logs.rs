@@ -7,7 +7,7 @@ use crate::{code, read, root, sources};
 /// Fields that are not escaped, with the reason.
 const BOUNDED: [(&str, &str); 41] = [
     // Addresses.
-    ("accept.rs", "peer = ?peer()"),
+    ("serve.rs", "peer = ?peer()"),
     ("invoke.rs", "peer = ?context.peer()"),
     ("connection.rs", "?peer"),
     ("reply_budget.rs", "?peer"),
