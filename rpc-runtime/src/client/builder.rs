@@ -412,13 +412,10 @@ impl<R> ClientBuilder<R> {
         } = self.parts()?;
         let address = address.try_into()?;
         settings.transport.settings.check()?;
-        let dialer = Dialer { settings, address };
-        let connection = dialer.dial().await?;
-        if options.events.is_set() {
-            let server = &dialer.address.to_string();
-            options.events.emit(&Event::Connected { server });
-        }
-        let connector = Some(dialer.into()).filter(|_| reconnects);
+        let connector = Connector::from(Dialer { settings, address });
+        let connection = connector.connect().await?;
+        connector.report_connected(&options.events);
+        let connector = Some(connector).filter(|_| reconnects);
         let services = serve_peers(services);
         Ok(Client::over(connection, options, services, connector))
     }

@@ -6,6 +6,7 @@ use crate::client::dial::{ConnectError, Dialer};
 #[cfg(feature = "testing")]
 use crate::client::linked::LinkedService;
 use crate::client::retry::backoff::Backoff;
+use crate::event::{Event, EventHook};
 use crate::transport::Connection;
 
 /// Makes the connections to one server.
@@ -21,6 +22,14 @@ impl Connector {
             Self::Dialer(dialer) => dialer.dial().await,
             #[cfg(feature = "testing")]
             Self::Linked(service) => service.connect().await,
+        }
+    }
+
+    /// Reports that the client has connected.
+    pub(super) fn report_connected(&self, events: &EventHook) {
+        if events.is_set() {
+            let server = &self.to_string();
+            events.emit(&Event::Connected { server });
         }
     }
 

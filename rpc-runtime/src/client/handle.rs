@@ -177,7 +177,10 @@ impl Client {
     /// sleep. Without it such a connection is lost after 15 s without a packet, and the client then reconnects.
     ///
     /// # Errors
-    /// Returns an error if no socket can be opened. The old socket stays in use.
+    /// Returns an error of the kind [`Unsupported`](std::io::ErrorKind::Unsupported) if a connection uses a socket that it
+    /// shares ([`ClientBuilder::socket`](crate::ClientBuilder::socket)), which [`ClientSocket::rebind`](crate::ClientSocket::rebind)
+    /// moves, and the error of the system if no socket can be opened. That connection keeps its socket. A client of several servers stops at the first error: connections before it
+    /// have been moved, and connections after it have not.
     pub fn rebind(&self) -> std::io::Result<()> {
         // A connection that is opened later has a new socket anyway.
         let connections = self.inner.connections();
@@ -224,7 +227,8 @@ impl Client {
     /// [connects lazily](crate::ClientBuilder::connect_lazy) connects now.
     ///
     /// # Errors
-    /// Returns [`ConnectError::AllUnreachable`] as soon as the last attempt to connect has failed; the client keeps trying.
+    /// Returns [`ConnectError::AllUnreachable`] as soon as the last attempt to connect has failed, also for a client of one
+    /// server; the client keeps trying.
     /// Returns [`ConnectError::Refused`] if the client is closed.
     ///
     /// # Cancel safety
@@ -291,7 +295,7 @@ impl Client {
     ///
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), rpc_runtime::CallError> {
-    /// let client = Client::local(AccountServer::new(Accounts)); // or `Client::connect(address).await?`
+    /// let client = Client::local(AccountServer::new(Accounts)); // or `Client::builder().connect(address).await?`
     /// let issuer = AccountClient::new(client.clone());
     /// let account = AccountClient::new(client.with_middleware(WithToken(issuer)));
     /// assert_eq!(account.name().await?, "ada");

@@ -57,9 +57,9 @@ impl Client {
             let _disconnect = DisconnectOnDrop(slot.clone());
             wanted.notified().await;
             let mut attempts = ReconnectAttempts::new(*connector.backoff());
-            let connection = connect(&slot, &connector, never_connected(), &mut attempts).await?;
+            let connection = connect(&slot, &connector, None, &mut attempts).await?;
             slot.set_connected(connection)?;
-            slot.client.upgrade()?.report_connected(&connector);
+            slot.report_connected(&connector)?;
             keep_connected(slot, Some(connector).filter(|_| reconnects)).await
         })
     }
@@ -113,15 +113,6 @@ impl Client {
 }
 
 impl ClientInner {
-    /// Reports that the client has connected.
-    fn report_connected(&self, connector: &Connector) {
-        let events = &self.options.events;
-        if events.is_set() {
-            let server = &connector.to_string();
-            events.emit(&Event::Connected { server });
-        }
-    }
-
     fn set_connected(&self, transport: Connection, owner: ConnectionOwner) {
         let connection = self.open(transport, owner, None);
         self.set_status(Status::connected(connection));
@@ -202,6 +193,12 @@ impl ConnectionSlot {
         Some(())
     }
 
+    /// Reports that the client has connected.
+    fn report_connected(&self, connector: &Connector) -> Option<()> {
+        connector.report_connected(&self.client.upgrade()?.options.events);
+        Some(())
+    }
+
     /// Reports that the connection was lost, or that the server drains it.
     fn report_disconnected(
         &self,
@@ -269,18 +266,19 @@ pub(super) async fn keep_connected(
                     .iter_mut()
                     .for_each(|attempts| attempts.lost(since));
                 slot.report_disconnected(connector.as_ref(), &lost)?;
-                lost
+                Some(lost)
             }
-            None => never_connected(),
+            None => None,
         };
         let Some((connector, attempts)) = connector.as_ref().zip(attempts.as_mut()) else {
             // A drained connection stays open until its calls in flight have ended.
+            let lost = lost.unwrap_or_else(never_connected);
             slot.set_disconnected(ConnectionState::Closed(lost))?;
             return None;
         };
         let connection = connect(&slot, connector, lost, attempts).await?;
         slot.set_connected(connection)?;
-        slot.client.upgrade()?.report_connected(connector);
+        slot.report_connected(connector)?;
     }
 }
 
@@ -288,7 +286,7 @@ pub(super) async fn keep_connected(
 async fn connect(
     slot: &ConnectionSlot,
     connector: &Connector,
-    lost: ConnectionError,
+    lost: Option<ConnectionError>,
     attempts: &mut ReconnectAttempts,
 ) -> Option<Connection> {
     let connecting = |error: Option<ConnectError>| ConnectionState::Connecting {
@@ -296,7 +294,8 @@ async fn connect(
         error: error.map(Arc::new),
     };
     let server = Escaped(connector);
-    tracing::info!(target: "rpc_runtime::client", %server, lost = %Escaped(&lost), "connecting");
+    let reason = lost.clone().unwrap_or_else(never_connected);
+    tracing::info!(target: "rpc_runtime::client", %server, lost = %Escaped(&reason), "connecting");
     slot.set_disconnected(connecting(None))?;
     loop {
         let limit = attempts.next().await;

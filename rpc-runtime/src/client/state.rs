@@ -20,14 +20,14 @@ pub enum ConnectionState {
     Idle,
     /// The client is connected and sends calls at once.
     Connected,
-    /// The client is connecting, because the connection was lost or its server is shutting down.
+    /// The client is connecting, for the first time, or because the connection was lost or its server is shutting down.
     ///
     /// The client tries again after any error, since a certificate or an address can be corrected. A program that does not
     /// want this closes the client.
     #[non_exhaustive]
     Connecting {
-        /// The reason why the last connection was lost.
-        lost: ConnectionError,
+        /// The reason why the last connection was lost; `None` if there was no connection yet.
+        lost: Option<ConnectionError>,
         /// The error of the last attempt to connect; `None` until an attempt has failed.
         error: Option<Arc<ConnectError>>,
     },
@@ -52,7 +52,7 @@ pub enum ConnectionState {
 ///     while let Some(state) = states.changed().await {
 ///         match state {
 ///             ConnectionState::Connected => println!("connected"),
-///             ConnectionState::Connecting { lost, error: None, .. } => println!("lost: {lost}"),
+///             ConnectionState::Connecting { lost: Some(lost), error: None, .. } => println!("lost: {lost}"),
 ///             ConnectionState::Connecting { error: Some(error), .. } => println!("still not connected: {error}"),
 ///             ConnectionState::Closed(reason) => println!("closed: {reason}"),
 ///             _ => {}
@@ -94,17 +94,14 @@ impl StateWatch {
     }
 }
 
-/// Returns the reason for a client that never had a connection.
+/// Returns the reason why a call has failed whose client never had a connection.
 pub(super) fn never_connected() -> ConnectionError {
     ConnectionError::Transport("there was no connection yet".into())
 }
 
 /// Returns the state of a client, or of one of its servers, that was never connected.
 pub(super) fn connecting(error: Option<Arc<ConnectError>>) -> ConnectionState {
-    ConnectionState::Connecting {
-        lost: never_connected(),
-        error,
-    }
+    ConnectionState::Connecting { lost: None, error }
 }
 
 /// The status of a client that every call reads.
@@ -182,16 +179,16 @@ impl Status {
             return pick(&self.connections, failed).map(|connection| Ok(Arc::clone(connection)));
         }
         let reason = match &self.state {
-            ConnectionState::Closed(reason) => reason,
+            ConnectionState::Closed(reason) => reason.clone(),
             ConnectionState::Connecting {
                 lost,
                 error: Some(_),
-            } if !waits => lost,
+            } if !waits => lost.clone().unwrap_or_else(never_connected),
             ConnectionState::Idle
             | ConnectionState::Connecting { .. }
             | ConnectionState::Connected => return None,
         };
-        Some(Err(CallFailure::lost(Execution::NotSent, reason)))
+        Some(Err(CallFailure::lost(Execution::NotSent, &reason)))
     }
 }
 

@@ -181,7 +181,11 @@ async fn lazy_client_sends_nothing_before_its_first_call_and_waits_for_its_serve
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     assert!(matches!(
         soon(states.changed()).await,
-        Some(ConnectionState::Connecting { error: None, .. })
+        Some(ConnectionState::Connecting {
+            lost: None,
+            error: None,
+            ..
+        })
     ));
     assert!(socket.recv(&mut [0]).is_ok());
 }

@@ -181,7 +181,9 @@ async fn until_refused(client: &Client) -> Arc<ConnectError> {
 async fn until_lost(client: &Client) -> ConnectionError {
     let is_lost = |state: &ConnectionState| !matches!(state, ConnectionState::Connected);
     match until(client, is_lost).await {
-        ConnectionState::Connecting { lost, .. } => lost,
+        ConnectionState::Connecting {
+            lost: Some(lost), ..
+        } => lost,
         other => panic!("{other:?}"),
     }
 }
