@@ -150,32 +150,43 @@ pub enum Event<'e> {
     },
 }
 
-/// A limit that is reached. It is displayed as its name and its value: `max_connections (10000)`.
+/// A limit that is reached. It is displayed as its name and its value, if that is known: `max_connections (10000)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Limit {
     /// The name of the setting: a field of [`Limits`](crate::Limits), or a limit of a client that
     /// `docs/limits.md` lists.
     pub name: &'static str,
-    /// The value of the setting, in the unit that its name says.
-    pub value: usize,
+    /// The value of the setting, in the unit that its name says; `None` if it is not known, since the peer has set it.
+    pub value: Option<usize>,
 }
 
 impl Limit {
     pub(crate) fn new(name: &'static str, value: usize) -> Self {
-        Self { name, value }
+        Self {
+            name,
+            value: Some(value),
+        }
+    }
+
+    /// Creates a limit whose value is not known.
+    pub(crate) fn unknown(name: &'static str) -> Self {
+        Self { name, value: None }
     }
 }
 
 impl From<Setting> for Limit {
     fn from(Setting { name, value }: Setting) -> Self {
-        Self { name, value }
+        Self::new(name, value)
     }
 }
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.value)
+        match self.value {
+            Some(value) => write!(f, "{} ({value})", self.name),
+            None => f.write_str(self.name),
+        }
     }
 }
 

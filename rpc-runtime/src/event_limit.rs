@@ -7,6 +7,10 @@ use tokio::time::Instant;
 /// Minimum time between two events of a kind.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The time after which a call that waits for a limit or a stream is logged. Shorter waits are usual when calls arrive in
+/// bursts.
+pub(crate) const LOGGED_WAIT: Duration = INTERVAL;
+
 /// Counts the occurrences of one kind of event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct EventLimit {

@@ -51,7 +51,9 @@ pub enum SplitMessage {
 pub fn split<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<SplitMessage> {
     let found = |line, message: &mut Vec<u8>| match line {
         Line::Message => Some(SplitMessage::Complete(std::mem::take(message))),
-        Line::TooLarge | Line::Discarded => Some(SplitMessage::TooLarge(std::mem::take(message))),
+        Line::TooLarge | Line::Discarded(_) => {
+            Some(SplitMessage::TooLarge(std::mem::take(message)))
+        }
         Line::Partial => None,
     };
     let mut splitter = LineSplitter::new(limit);

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use crate::codec::error_code::{FullBudget, Setting};
 use crate::limits::Limits;
 use crate::prefix;
 use crate::share::{Share, admits};
@@ -45,6 +46,15 @@ pub(crate) fn room_timeout(bytes: usize, most: usize) -> Duration {
     let most = most.max(1);
     let share = bytes.min(most) as f64 / most as f64;
     ROOM_TIMEOUT.mul_f64(1.0 - share / 2.0)
+}
+
+/// The names of the limits.
+pub(crate) const PER_CONNECTION: &str = "max_memory_bytes_per_connection";
+pub(crate) const IN_TOTAL: &str = "max_memory_bytes";
+
+/// Returns `true` if `bytes` more bytes exceed a budget by no more than a half.
+fn admits_half_more(used: usize, bytes: usize, limit: usize) -> bool {
+    used.saturating_add(bytes) <= limit.saturating_add(limit / 2)
 }
 
 /// The budget of a server, or of a client.
@@ -334,6 +344,26 @@ impl ConnectionMemory {
         self.limit
     }
 
+    /// Returns the budget that has no room for `bytes` bytes: that of the connection, or that of the server, of which the
+    /// connection's network has a share.
+    pub(crate) fn full_budget(&self, bytes: usize) -> FullBudget {
+        let is_its_own = self.used().saturating_add(bytes) > self.limit;
+        FullBudget::new(is_its_own || !self.network.is_full())
+    }
+
+    /// Returns the budget that has no room for a reply of `bytes` bytes, which [`admits_reply`](Self::admits_reply) rejects.
+    pub(crate) fn full_budget_of_replies(&self, bytes: usize) -> FullBudget {
+        FullBudget::new(!admits_half_more(self.used(), bytes, self.limit))
+    }
+
+    /// Returns the limit of a budget.
+    pub(crate) fn limit_of(&self, budget: FullBudget) -> Setting {
+        match budget {
+            FullBudget::OfConnection => Setting::new(PER_CONNECTION, self.limit),
+            FullBudget::InTotal => Setting::new(IN_TOTAL, self.whole().limit),
+        }
+    }
+
     /// Returns the budget of the server or client to which this budget belongs.
     pub(crate) fn whole(&self) -> &Arc<ServerMemory> {
         &self.network.server
@@ -366,11 +396,9 @@ impl ConnectionMemory {
     /// Returns `true` if a reply or item of `bytes` bytes may be held in addition. Replies may exceed the budget by a half,
     /// since calls that run when it is used up still have to be answered.
     pub(crate) fn admits_reply(&self, bytes: usize) -> bool {
-        let admits = |used: usize, limit: usize| {
-            used.saturating_add(bytes) <= limit.saturating_add(limit / 2)
-        };
         let server = self.whole();
-        admits(self.used(), self.limit) && admits(server.used(), server.limit)
+        admits_half_more(self.used(), bytes, self.limit)
+            && admits_half_more(server.used(), bytes, server.limit)
     }
 
     fn is_over_its_own(&self) -> bool {

@@ -107,7 +107,7 @@ async fn read_reply(
                 reply.clear();
                 coop::consume_budget().await;
             }
-            Line::TooLarge | Line::Discarded => return Err(CallFailure::ReplyTooLarge),
+            Line::TooLarge | Line::Discarded(_) => return Err(CallFailure::ReplyTooLarge),
             Line::Partial => {
                 // A server that ends a stream without a reply has replied to every call that it executed, and is shutting
                 // down.

@@ -149,7 +149,7 @@ fn waited_for(limit: Limit) -> String {
         DEDICATED => format!(
             "it waited for a stream, and {} dedicated streams of the connection are in use ({limit}), by streams of items, \
              large calls and batches: end some, or raise `ClientBuilder::max_dedicated_streams`",
-            limit.value
+            limit.value.unwrap_or_default()
         ),
         GRANTED => format!(
             "it waited for a stream, and the server grants no more ({GRANTED}): end streams of items and large calls, or \

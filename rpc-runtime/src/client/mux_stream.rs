@@ -17,6 +17,7 @@ use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
 use crate::client::reply_budget::{ReceivedLine, ReplyBudget, SMALL_REPLY_BYTES};
 use crate::client::waiters::{WaiterId, Waiters};
 use crate::codec::envelope::leading_reply_id;
+use crate::codec::error_code::FullBudget;
 use crate::codec::escape::Excerpt;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::reply_id::{Addressee, addressee, is_reply_to_unread_message, item_id};
@@ -654,8 +655,8 @@ impl MuxStream {
         // A truncated reply is delivered, and its caller finds that it is malformed.
         match splitter.finish(&reply) {
             None => Ok(()),
-            Some(Line::Discarded) if self.in_flight() == 0 => Ok(()),
-            Some(Line::Discarded) => Err(StreamLost::Reset(close::DONE.into())),
+            Some(Line::Discarded(_)) if self.in_flight() == 0 => Ok(()),
+            Some(Line::Discarded(_)) => Err(StreamLost::Reset(close::DONE.into())),
             Some(Line::Message | Line::TooLarge | Line::Partial) => {
                 self.deliver(None, &mut reply, budget)
             }
@@ -685,7 +686,7 @@ impl MuxStream {
             },
         };
         let addressee = addressee(reply);
-        splitter.discard(reply);
+        splitter.discard(reply, FullBudget::OfConnection);
         budget.count(charge, reply);
         match addressee {
             // Another call can have the same id only after the rest of the reply was skipped.
@@ -710,7 +711,7 @@ impl MuxStream {
                 Line::Message => None,
                 Line::TooLarge => Some(CallFailure::ReplyTooLarge),
                 // The call of this reply has failed already.
-                Line::Discarded => {
+                Line::Discarded(_) => {
                     reply.clear();
                     continue;
                 }

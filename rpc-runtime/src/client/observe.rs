@@ -1,18 +1,15 @@
 //! Reports calls that wait for a dedicated stream, as events, in the log, and in the error of a call whose time is over.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::error::{CallFailure, DEDICATED, GRANTED};
 use crate::event::{Event, EventHook, Limit};
-use crate::event_limit::EventLimit;
+use crate::event_limit::{EventLimit, LOGGED_WAIT};
 use crate::sync::{Mutex, lock};
-
-/// The time after which a call that waits for a stream is logged. Shorter waits are usual when calls arrive in bursts.
-const LOGGED_WAIT: Duration = Duration::from_secs(1);
 
 /// Reports the calls of a connection that wait for a dedicated stream.
 #[derive(Debug, Default)]
@@ -34,7 +31,7 @@ impl StreamReports {
     pub(super) fn limit(dedicated: usize, available: usize) -> Limit {
         match available {
             0 => Limit::new(DEDICATED, dedicated),
-            _ => Limit::new(GRANTED, 0),
+            _ => Limit::unknown(GRANTED),
         }
     }
 
@@ -57,13 +54,13 @@ impl StreamReports {
         let mut logged = pin!(async {
             sleep(LOGGED_WAIT).await;
             self.log(limit, server);
-            std::future::pending::<()>().await;
+            std::future::pending::<Infallible>().await
         });
         let opened = tokio::select! {
             biased;
             opened = &mut opening => opened,
             () = &mut timed_out => Err(CallFailure::TimedOutAtLimit(limit)),
-            () = &mut logged => Err(CallFailure::AlreadyCompleted),
+            never = &mut logged => match never {},
         };
         report.has_opened = opened.is_ok();
         opened

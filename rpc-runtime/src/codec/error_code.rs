@@ -65,9 +65,10 @@ pub mod code {
     pub const BATCH_REPLY_TOO_LARGE: i64 = -32011;
     /// The caller exceeded the rate of calls that a middleware of the server allows; the call was not started.
     pub const RATE_LIMITED: i64 = -32012;
-    /// The connection holds as many bytes on the server as its memory limit allows, and no memory became free while
-    /// this message waited. The message was not executed. See
-    /// [`max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection).
+    /// The connection, or all connections together, hold as many bytes on the server as a memory limit allows, and no
+    /// memory became free while this message waited. The message was not executed. The error's data names the limit:
+    /// [`max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection) or
+    /// [`max_memory_bytes`](crate::Limits::max_memory_bytes).
     pub const MEMORY_LIMIT: i64 = -32013;
     /// A call that the handler made to another service failed for a reason that is not an error of the other service's
     /// method: the other service could not be reached, or it answered with an error of the protocol. See
@@ -92,6 +93,23 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) fn new(name: &'static str, value: usize) -> Self {
         Self { name, value }
+    }
+}
+
+/// A budget of memory that is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FullBudget {
+    OfConnection,
+    /// The budget of the server, or the share of it that one network may use.
+    InTotal,
+}
+
+impl FullBudget {
+    pub(crate) fn new(is_of_connection: bool) -> Self {
+        match is_of_connection {
+            true => Self::OfConnection,
+            false => Self::InTotal,
+        }
     }
 }
 
@@ -130,11 +148,11 @@ pub(crate) enum ProtocolError {
     StreamEnded,
     RequestTooLarge(Setting),
     ReplyTooLarge(Setting),
-    NoRoomForReply,
+    NoRoomForReply(Setting),
     TooManyCalls(Setting),
     BatchTooLarge(Setting),
     BatchReplyTooLarge,
-    MemoryLimit,
+    MemoryLimit(Setting),
 }
 
 impl ProtocolError {
@@ -165,11 +183,12 @@ impl ProtocolError {
                 (code::REQUEST_TOO_LARGE, "Request too large", past(limit))
             }
             Self::ReplyTooLarge(limit) => (code::REPLY_TOO_LARGE, "Reply too large", past(limit)),
-            Self::NoRoomForReply => (
-                code::REPLY_TOO_LARGE,
-                "Reply too large",
-                text("too many replies wait to be received: make fewer calls at once"),
-            ),
+            Self::NoRoomForReply(limit) => {
+                let after =
+                    " is reached: too many replies wait to be received, make fewer calls at once";
+                let reached = Detail::Limit("", limit, after);
+                (code::REPLY_TOO_LARGE, "Reply too large", Some(reached))
+            }
             Self::TooManyCalls(limit) => {
                 let reached = Detail::Limit("", limit, " is reached: try again later");
                 (code::TOO_MANY_CALLS, "Too many calls", Some(reached))
@@ -178,11 +197,11 @@ impl ProtocolError {
             Self::BatchReplyTooLarge => {
                 (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None)
             }
-            Self::MemoryLimit => (
-                code::MEMORY_LIMIT,
-                "Memory limit reached",
-                text("try again with fewer or smaller messages at once"),
-            ),
+            Self::MemoryLimit(limit) => {
+                let after = " is reached: try again with fewer or smaller messages at once";
+                let reached = Detail::Limit("", limit, after);
+                (code::MEMORY_LIMIT, "Memory limit reached", Some(reached))
+            }
         }
     }
 

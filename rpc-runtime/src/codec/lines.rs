@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes};
 use memchr::memchr;
 
+use crate::codec::error_code::FullBudget;
 use crate::codec::steps;
 
 /// The number of bytes kept of a discarded message: more than its id and the bytes before it.
@@ -18,7 +19,7 @@ pub(crate) enum Line {
     /// A message exceeded the limit and was skipped; `message` holds its first bytes.
     TooLarge,
     /// A message was discarded before its end; `message` holds its first bytes.
-    Discarded,
+    Discarded(FullBudget),
 }
 
 /// The received bytes of one stream that are not split yet.
@@ -85,9 +86,9 @@ impl LineSplitter {
     }
 
     /// Discards the message that `message` holds a part of, and skips its remaining bytes. Its first bytes are kept,
-    /// for its id.
-    pub(crate) fn discard(&mut self, message: &mut Vec<u8>) {
-        self.skipping = Some(Line::Discarded);
+    /// for its id. `full` has no room for the message.
+    pub(crate) fn discard(&mut self, message: &mut Vec<u8>, full: FullBudget) {
+        self.skipping = Some(Line::Discarded(full));
         message.truncate(DISCARDED_BYTES);
         message.shrink_to(DISCARDED_BYTES);
     }

@@ -112,7 +112,7 @@ impl<R: Router> EntryReplies<'_, R> {
     fn collect(&mut self, entry: EntryBuffers) {
         self.left -= 1;
         let is_large = self.buffers.out.len() > RETAINED_ENTRY_BYTES;
-        let has_room = |bytes| self.connection.has_room_for_reply(bytes);
+        let has_room = |bytes| self.connection.check_room_for_any(bytes).is_ok();
         let limit = match is_large && !has_room(entry.reply.bytes().len()) {
             true => 0,
             false => self.connection.limits().max_response_bytes,

@@ -100,8 +100,9 @@ impl<R: Router> CallSite<R> {
             biased;
             received = next => received,
             () = memory.lacks_room(self.room_timeout(message)), if is_large => {
-                receiver.discard(message);
-                connection.record_discarded();
+                let full = memory.full_budget(0);
+                receiver.discard(message, full);
+                connection.record_discarded(full);
                 Ok(true)
             }
         }

@@ -11,7 +11,7 @@ use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::codec::error_code::{ProtocolError, Setting};
+use crate::codec::error_code::{FullBudget, ProtocolError, Setting};
 use crate::codec::id::Id;
 use crate::codec::reply::Reply;
 use crate::codec::request::{CancelParams, Request, RequestEnd};
@@ -19,6 +19,7 @@ use crate::codec::steps;
 use crate::context::{ConnectionContext, Context};
 use crate::description::discover::DiscoverOptions;
 use crate::event::EventHook;
+use crate::event_limit::LOGGED_WAIT;
 use crate::idle::{Activity, IdleWatch};
 use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge, ServerMemory};
@@ -30,7 +31,7 @@ use crate::server::health::HealthStates;
 use crate::server::id_index::HashedId;
 use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
-use crate::server::observe::{LOGGED_WAIT, LimitReports, MEMORY};
+use crate::server::observe::LimitReports;
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{Phase, UnackedStreams};
 use crate::server::stream::ServerStream;
@@ -430,13 +431,15 @@ impl<R: Router> ServerConnection<R> {
     }
 
     /// Records that a message was discarded because there was no room for it.
-    pub(super) fn record_discarded(&self) {
+    pub(super) fn record_discarded(&self, full: FullBudget) {
         let peer = self.context.peer.current();
+        let Setting { name, value } = self.memory.limit_of(full);
         tracing::warn!(
             target: "rpc_runtime::server",
             ?peer,
+            limit = name,
             held = self.memory.used(),
-            setting = self.limits().max_memory_bytes_per_connection,
+            setting = value,
             "message discarded at the memory limit"
         );
         self.abuse.record_timed_out_message();
@@ -445,29 +448,42 @@ impl<R: Router> ServerConnection<R> {
 
 /// Calls.
 impl<R: Router> ServerConnection<R> {
-    /// Returns `true` if the connection has room for a reply or item of `bytes` bytes. Small ones always have room.
-    pub(super) fn admits_reply(&self, bytes: usize) -> bool {
-        bytes <= SMALL_REPLY_BYTES || self.has_room_for_reply(bytes)
+    /// Returns an error if the connection has no room for a reply or item of `bytes` bytes. Small ones always have room.
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), ProtocolError> {
+        match bytes {
+            ..=SMALL_REPLY_BYTES => Ok(()),
+            _ => self.check_room_for_any(bytes),
+        }
     }
 
-    /// Returns `true` if the connection has room for a reply or item of any size.
-    pub(super) fn has_room_for_reply(&self, bytes: usize) -> bool {
-        if self.memory.admits_reply(bytes) {
-            return true;
+    /// Returns an error if the connection has no room for a reply or item of any size.
+    pub(super) fn check_room_for_any(&self, bytes: usize) -> Result<(), ProtocolError> {
+        match self.memory.admits_reply(bytes) {
+            true => Ok(()),
+            false => Err(self.no_room_for_reply(bytes)),
         }
-        self.report_rejected(ProtocolError::NoRoomForReply);
+    }
+
+    /// Reports that the connection has no room for a reply or item, and returns the error.
+    #[cold]
+    fn no_room_for_reply(&self, bytes: usize) -> ProtocolError {
+        let full = self.memory.full_budget_of_replies(bytes);
+        let limit = self.memory.limit_of(full);
+        let error = ProtocolError::NoRoomForReply(limit);
+        self.report_rejected(error);
         // One event for each connection, since a client can cause many.
         if !self.has_dropped_reply.swap(true, Ordering::Relaxed) {
             let peer = self.context.peer.current();
             tracing::warn!(
                 target: "rpc_runtime::server",
                 ?peer,
+                limit = limit.name,
                 held = self.memory.used(),
-                setting = self.limits().max_memory_bytes_per_connection,
+                setting = limit.value,
                 "replies dropped at the memory limit"
             );
         }
-        false
+        error
     }
 
     /// Returns a permit if one is available at once.
@@ -488,8 +504,9 @@ impl<R: Router> ServerConnection<R> {
 
     /// Waits for room for the rest of a large message that has begun.
     pub(super) async fn wait_for_room(&self) {
+        let limit = self.memory.limit_of(self.memory.full_budget(0));
         let room = self.memory.has_room();
-        self.report_wait(self.memory_limit(), room, |()| true).await;
+        self.report_wait(limit, room, |()| true).await;
     }
 
     /// Reports that a call waits for a limit, until `wait` resolves. `has_started` returns `true` if the call then starts.
@@ -513,9 +530,9 @@ impl<R: Router> ServerConnection<R> {
         waited
     }
 
-    /// Returns the limit of the memory that is held for the connection.
-    pub(super) fn memory_limit(&self) -> Setting {
-        Setting::new(MEMORY, self.limits().max_memory_bytes_per_connection)
+    /// Returns the error of a message for which a budget had no room.
+    pub(super) fn memory_limit(&self, full: FullBudget) -> ProtocolError {
+        ProtocolError::MemoryLimit(self.memory.limit_of(full))
     }
 
     /// Resolves when a call has waited for so long that it is logged.
@@ -543,8 +560,9 @@ impl<R: Router> ServerConnection<R> {
             ProtocolError::RequestTooLarge(limit)
             | ProtocolError::ReplyTooLarge(limit)
             | ProtocolError::TooManyCalls(limit)
-            | ProtocolError::BatchTooLarge(limit) => limit,
-            ProtocolError::NoRoomForReply | ProtocolError::MemoryLimit => self.memory_limit(),
+            | ProtocolError::BatchTooLarge(limit)
+            | ProtocolError::NoRoomForReply(limit)
+            | ProtocolError::MemoryLimit(limit) => limit,
             _ => return,
         };
         let peer = self.context.peer.current();

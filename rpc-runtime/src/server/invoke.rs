@@ -276,8 +276,8 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
                 reply.fault(&reason.fault());
             }
         }
-        if !connection.admits_reply(reply.bytes().len()) {
-            reply.reject(ProtocolError::NoRoomForReply);
+        if let Err(error) = connection.check_room(reply.bytes().len()) {
+            reply.reject(error);
         }
         if let Some(metadata) = context.response_meta() {
             add_metadata(metadata, reply, request.method);

@@ -1,19 +1,13 @@
 //! Reports connections, and calls that wait for a limit or are rejected at one, as events and in the log.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::event::{CloseReason, Event, EventHook, Limit};
 use crate::event_limit::EventLimit;
+use crate::memory::{IN_TOTAL, PER_CONNECTION};
 use crate::sync::{Mutex, lock};
-
-/// The time after which a call that waits for a limit is logged. Shorter waits are usual when calls arrive in bursts.
-pub(super) const LOGGED_WAIT: Duration = Duration::from_secs(1);
-
-/// The limit of the memory of a connection.
-pub(super) const MEMORY: &str = "max_memory_bytes_per_connection";
 
 /// An open connection. Reports the end of the connection when it is dropped.
 pub(super) struct OpenReport<'s> {
@@ -85,7 +79,7 @@ impl LimitReports {
     pub(super) fn rejected(&self, peer: Option<SocketAddr>, limit: Limit, code: i64) {
         self.events.emit(&Event::CallRejected { limit, code });
         // Messages without room have log events of their own.
-        if limit.name == MEMORY {
+        if [PER_CONNECTION, IN_TOTAL].contains(&limit.name) {
             return;
         }
         if let Some((calls, total)) = count(&self.rejections, limit.name) {

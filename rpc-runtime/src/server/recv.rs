@@ -2,6 +2,7 @@
 
 use tokio::task::coop;
 
+use crate::codec::error_code::FullBudget;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::limits::Limits;
 use crate::server::limits::timeouts::ReadTimeout;
@@ -86,8 +87,8 @@ impl Receiver {
     }
 
     /// Discards the message of which `message` is a part.
-    pub(super) fn discard(&mut self, message: &mut Vec<u8>) {
-        self.splitter.discard(message);
+    pub(super) fn discard(&mut self, message: &mut Vec<u8>, full: FullBudget) {
+        self.splitter.discard(message, full);
     }
 
     /// Returns `true` if the rest of a message is skipped.

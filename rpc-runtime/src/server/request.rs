@@ -290,8 +290,10 @@ async fn wait_to_parse<R: Router>(
     if let Some(parsed) = ParsedMessage::enter(connection.memory(), ParsedKind::Request, bytes) {
         return Some(parsed);
     }
-    let wait = ParsedMessage::wait_for_handlers(connection.memory(), bytes);
-    let wait = connection.report_wait(connection.memory_limit(), wait, |_| true);
+    let memory = connection.memory();
+    let limit = memory.limit_of(memory.full_budget(bytes));
+    let wait = ParsedMessage::wait_for_handlers(memory, bytes);
+    let wait = connection.report_wait(limit, wait, |_| true);
     let Some(receiver) = receiver else {
         return Some(wait.await);
     };
@@ -322,7 +324,7 @@ fn parse<'p, 'de, R: Router>(
             Err(ParseError { id }) => (id, ProtocolError::Parse),
         },
         Line::TooLarge => (leading_id(message), site.connection.request_too_large()),
-        Line::Discarded => (leading_id(message), ProtocolError::MemoryLimit),
+        Line::Discarded(full) => (leading_id(message), site.connection.memory_limit(full)),
     };
     site.connection.abuse().record_wasted();
     site.connection.report_rejected(error);

@@ -40,12 +40,15 @@ pub(super) async fn run<R: Router>(
             let budget = ready!(coop::poll_proceed(cx));
             let mut has_moved = false;
             if let Some(lines) = exchange.take_lines() {
-                if site.connection.admits_reply(lines.len()) {
-                    _sent_charge = charge_large(site, &lines);
-                    sending.set(Some(send(site, lines)));
-                } else {
-                    exchange.fail(ProtocolError::NoRoomForReply);
-                    has_moved = true;
+                match site.connection.check_room(lines.len()) {
+                    Ok(()) => {
+                        _sent_charge = charge_large(site, &lines);
+                        sending.set(Some(send(site, lines)));
+                    }
+                    Err(error) => {
+                        exchange.fail(error);
+                        has_moved = true;
+                    }
                 }
             }
             if let Some(lines) = poll_slot(sending.as_mut(), cx) {
@@ -163,7 +166,7 @@ async fn receive<R: Router>(
         }
         Ok(Some(Line::Message)) => Ok(()),
         Ok(Some(Line::TooLarge)) => Err(site.connection.request_too_large()),
-        Ok(Some(Line::Discarded)) => Err(ProtocolError::MemoryLimit),
+        Ok(Some(Line::Discarded(full))) => Err(site.connection.memory_limit(full)),
         Ok(Some(Line::Partial) | None) => Err(ProtocolError::InvalidRequest(
             "the stream ended before its items did",
         )),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rpc_runtime::event::{CloseReason, Event, HandshakeFailure};
-use rpc_runtime::{CallError, Client, Identity, Limits, RpcError, Stream, Trust, code, rpc};
+use rpc_runtime::{CallError, Client, Identity, Limits, RpcError, Stream, TransportSettings, Trust, code, rpc};
 use tests::support::{TestServer, eventually, soon};
 use tokio::sync::Semaphore;
 
@@ -267,14 +267,69 @@ async fn stream_of_items_past_the_limit_times_out_with_the_limit() {
 }
 
 #[tokio::test]
-async fn first_connection_of_a_lazy_client_is_reported() {
+async fn message_without_room_on_the_server_names_the_limit_of_the_server() {
+    let limits = Limits {
+        max_memory_bytes: 512 << 10,
+        ..Limits::default()
+    };
+    let (server, events) = server(&Clerk::new(), limits);
+    let client = server.connect().await;
+    events.expect(["opened"]).await;
+    let large = "x".repeat(900 << 10);
+    let error = soon(client.call::<i64, _>("add", &(large, 1)))
+        .await
+        .unwrap_err();
+    let limit = "max_memory_bytes (524288)";
+    let text = format!(
+        "\"{limit} is reached: try again with fewer or smaller messages at once\""
+    );
+    assert_eq!(data(error), (Some(code::MEMORY_LIMIT), Some(text)));
+    events
+        .expect([
+            &format!("waits: {limit}"),
+            &format!("waited: {limit} false"),
+            &format!("rejected: {limit} -32013"),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn lazy_client_reports_its_first_connection() {
     let (server, _) = server(&Clerk::new(), Limits::default());
     let events = Events::default();
     let client = server.client().on_event(events.recorder());
-    let client = client.connect_lazy(server.address).unwrap();
-    let desk = DeskClient::new(client);
+    let desk = DeskClient::new(client.connect_lazy(server.address).unwrap());
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
     events.expect(["connected"]).await;
+}
+
+#[tokio::test]
+async fn limit_whose_value_is_not_known_is_displayed_as_its_name() {
+    let settings = TransportSettings::default().max_streams(16);
+    let server = TestServer::bind(|builder| {
+        let builder = builder.service(DeskServer::new(Clerk::new()));
+        builder.transport(settings).bind("127.0.0.1:0")
+    });
+    let events = Events::default();
+    let client = server.client().on_event(events.recorder());
+    let client = soon(client.connect(server.address)).await.unwrap();
+    let desk = DeskClient::new(client);
+    events.expect(["connected"]).await;
+    let mut held = Vec::new();
+    let error = loop {
+        let mut watch = desk.watch().timeout(Duration::from_millis(500));
+        match soon(watch.next()).await.unwrap() {
+            Ok(_) => held.push(watch),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, CallError::TimeoutAtLimit(_)), "{error}");
+    events
+        .expect([
+            "stream waits: initial_max_streams_bidi",
+            "stream waited: initial_max_streams_bidi false",
+        ])
+        .await;
 }
 
 #[tokio::test]

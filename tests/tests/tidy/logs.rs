@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{code, read, root, sources};
 
 /// Fields that are not escaped, with the reason.
-const BOUNDED: [(&str, &str); 41] = [
+const BOUNDED: [(&str, &str); 44] = [
     // Addresses.
     ("serve.rs", "peer = ?peer()"),
     ("invoke.rs", "peer = ?context.peer()"),
@@ -25,10 +25,10 @@ const BOUNDED: [(&str, &str); 41] = [
     ("rejections.rs", "failed"),
     ("rejections.rs", "total"),
     ("connection.rs", "held = self.memory.used()"),
-    (
-        "connection.rs",
-        "setting = self.limits().max_memory_bytes_per_connection",
-    ),
+    ("connection.rs", "limit = name"),
+    ("connection.rs", "setting = value"),
+    ("connection.rs", "limit = limit.name"),
+    ("connection.rs", "setting = limit.value"),
     ("observe.rs", "?peer"),
     ("observe.rs", "?server"),
     ("observe.rs", "limit = name"),

@@ -561,7 +561,7 @@ impl ItemReceiver {
         loop {
             match self.splitter.split_next(&mut self.line) {
                 Line::Message => return Poll::Ready(Ok(())),
-                Line::TooLarge | Line::Discarded => {
+                Line::TooLarge | Line::Discarded(_) => {
                     return Poll::Ready(Err(CallFailure::ReplyTooLarge));
                 }
                 Line::Partial if self.splitter.is_skipping() => {
