@@ -32,18 +32,18 @@ use rpc_runtime::event::{CloseReason, Event, HandshakeFailure};
 /// event on.
 ///
 /// ```
-/// use rpc_layers::server_metrics;
+/// use rpc_layers::server_event_metrics;
 /// use rpc_runtime::{Identity, Server};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = Server::builder(Identity::self_signed(["localhost"])?)
-///     .on_event(server_metrics())
+///     .on_event(server_event_metrics())
 ///     .bind("127.0.0.1:0")?;
 /// # Ok(())
 /// # }
 /// ```
-pub fn server_metrics() -> impl Fn(&Event<'_>) + Clone + Send + Sync + 'static {
+pub fn server_event_metrics() -> impl Fn(&Event<'_>) + Clone + Send + Sync + 'static {
     describe_server();
     gauge!("rpc_server_connections_open").set(0.0);
     counter!("rpc_server_connections_total").absolute(0);
@@ -71,7 +71,7 @@ pub fn server_metrics() -> impl Fn(&Event<'_>) + Clone + Send + Sync + 'static {
 ///
 /// The label `server` is the address of the server, as it was given to the client. The label `limit` is the name of the
 /// limit, and `started` is `true` if the call got a stream.
-pub fn client_metrics() -> impl Fn(&Event<'_>) + Clone + Send + Sync + 'static {
+pub fn client_event_metrics() -> impl Fn(&Event<'_>) + Clone + Send + Sync + 'static {
     describe_client();
     counter!("rpc_client_retries_total").absolute(0);
     counter!("rpc_client_retry_budget_exhausted_total").absolute(0);
@@ -97,10 +97,10 @@ fn record(event: &Event<'_>) {
             let reason = reason.as_str();
             counter!("rpc_server_handshakes_failed_total", "reason" => reason).increment(1);
         }
-        Event::CallWaits { limit, .. } => {
+        Event::CallWaitStarted { limit, .. } => {
             gauge!("rpc_server_calls_waiting", "limit" => limit.name).increment(1);
         }
-        Event::CallWaited {
+        Event::CallWaitEnded {
             limit,
             waited,
             has_started,
@@ -137,10 +137,10 @@ fn record_of_client(event: &Event<'_>) {
         Event::RetryBudgetExhausted { .. } => {
             counter!("rpc_client_retry_budget_exhausted_total").increment(1);
         }
-        Event::StreamWaits { limit, .. } => {
+        Event::StreamWaitStarted { limit, .. } => {
             gauge!("rpc_client_calls_waiting", "limit" => limit.name).increment(1);
         }
-        Event::StreamWaited {
+        Event::StreamWaitEnded {
             limit,
             waited,
             has_opened,

@@ -33,7 +33,7 @@
 //! | `TracingLayer`: creates a `tracing` span for each call | `tracing` |
 //! | `OpenTelemetryLayer`: creates the same span as a child of the caller's span, which `propagate` sends | `opentelemetry` |
 //! | `MetricsLayer`: counts calls by outcome and measures their durations | `metrics` |
-//! | `server_metrics`, `client_metrics`: count connections, reconnects, retries, and calls at limits | `metrics` |
+//! | `server_event_metrics`, `client_event_metrics`: count connections, reconnects, retries, and calls at limits | `metrics` |
 //! | `AuthorizationLayer`: runs a check of yours before each call | `authorization` |
 //! | `ConcurrencyLimitLayer`: limits the number of calls in flight | `concurrency-limit` |
 //! | `RateLimitLayer`: limits the rate of calls | `rate-limit` |
@@ -99,7 +99,7 @@ mod rate_limit;
 mod trace;
 
 #[cfg(feature = "metrics")]
-pub use self::events::{client_metrics, server_metrics};
+pub use self::events::{client_event_metrics, server_event_metrics};
 #[cfg(feature = "metrics")]
 pub use self::metrics::{Metrics, MetricsLayer};
 #[cfg(feature = "opentelemetry")]

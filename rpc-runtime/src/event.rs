@@ -30,7 +30,7 @@ use crate::codec::error_code::Setting;
 /// let server = Server::builder(Identity::self_signed(["localhost"])?)
 ///     .on_event(|event: &Event<'_>| match event {
 ///         Event::ConnectionRefused { peer, limit, .. } => eprintln!("{peer} is refused: {limit}"),
-///         Event::CallWaited { limit, waited, .. } => eprintln!("a call waited {waited:?}: {limit}"),
+///         Event::CallWaitEnded { limit, waited, .. } => eprintln!("a call waited {waited:?}: {limit}"),
 ///         _ => {}
 ///     })
 ///     .bind("127.0.0.1:0")?;
@@ -76,15 +76,15 @@ pub enum Event<'e> {
         reason: HandshakeFailure,
     },
     /// A call, an entry of a batch, or a large message that is being received, waits for a limit. Followed by exactly one
-    /// [`CallWaited`](Self::CallWaited).
+    /// [`CallWaitEnded`](Self::CallWaitEnded).
     #[non_exhaustive]
-    CallWaits {
+    CallWaitStarted {
         /// The limit that is reached.
         limit: Limit,
     },
     /// A call, an entry of a batch, or a large message no longer waits for a limit.
     #[non_exhaustive]
-    CallWaited {
+    CallWaitEnded {
         /// The limit that was reached when the call began to wait.
         limit: Limit,
         /// The time that it waited.
@@ -131,15 +131,15 @@ pub enum Event<'e> {
     /// A client did not retry a call although a retry was allowed, because too many retries failed before.
     #[non_exhaustive]
     RetryBudgetExhausted {},
-    /// A call of a client waits for a dedicated stream. Followed by exactly one [`StreamWaited`](Self::StreamWaited).
+    /// A call of a client waits for a dedicated stream. Followed by exactly one [`StreamWaitEnded`](Self::StreamWaitEnded).
     #[non_exhaustive]
-    StreamWaits {
+    StreamWaitStarted {
         /// The limit that is reached.
         limit: Limit,
     },
     /// A call of a client no longer waits for a dedicated stream.
     #[non_exhaustive]
-    StreamWaited {
+    StreamWaitEnded {
         /// The limit that was reached when the call began to wait.
         limit: Limit,
         /// The time that it waited.

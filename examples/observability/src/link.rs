@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 
-use rpc_layers::{MetricsLayer, OpenTelemetryLayer, client_metrics, propagate, server_metrics};
+use rpc_layers::{MetricsLayer, OpenTelemetryLayer, client_event_metrics, propagate, server_event_metrics};
 use rpc_runtime::tls::Certificate;
 use rpc_runtime::{Client, Identity, Limits, Server, ServerHandle, Service, Trust};
 
@@ -30,7 +30,7 @@ pub fn serve(
     let server = Server::builder(identity)
         .layer(OpenTelemetryLayer::new())
         .layer(MetricsLayer::new())
-        .on_event(server_metrics())
+        .on_event(server_event_metrics())
         .limits(limits)
         .service(service)
         .bind("127.0.0.1:0")?;
@@ -48,6 +48,6 @@ pub async fn connect(server: &Served) -> Result<Client, Box<dyn Error + Send + S
     let client = Client::builder()
         .trust(Trust::certificate(server.certificate.clone()))
         .metadata(propagate)
-        .on_event(client_metrics());
+        .on_event(client_event_metrics());
     Ok(client.connect(server.address).await?)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rpc_layers::{
-    ClientMetrics, ConcurrencyLimitLayer, MetricsLayer, client_metrics, server_metrics,
+    ClientMetrics, ConcurrencyLimitLayer, MetricsLayer, client_event_metrics, server_event_metrics,
 };
 use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
 use rpc_runtime::{
@@ -97,7 +97,7 @@ pub async fn serve(replica: Replica) -> Result<(), Failure> {
         .trust(Trust::pem_file(folder.authority())?)
         .identity(identity.clone())
         .timeout(LEDGER_TIMEOUT)
-        .on_event(client_metrics())
+        .on_event(client_event_metrics())
         .middleware(ClientMetrics::new())
         .connect_lazy(&*replica.ledger)?;
     let stopping = CancellationToken::new();
@@ -153,7 +153,7 @@ fn build(
         // The replicas share their certificate, but must not share the keys of stateless resets.
         .replica(&replica.name)
         .limits(limits(replica.connections))
-        .on_event(server_metrics())
+        .on_event(server_event_metrics())
         .layer(MetricsLayer::new())
         .layer(Version)
         .service(ConcurrencyLimitLayer::new(LOGINS).layer(gate))

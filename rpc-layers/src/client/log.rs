@@ -49,7 +49,7 @@ impl ClientMiddleware for ClientLogging {
             None => tracing::debug!(
                 target: "rpc_layers",
                 service = service(request),
-                method = request.method(),
+                method = request.method_name(),
                 outcome = outcome.as_str(),
                 attempts,
                 duration,
@@ -58,7 +58,7 @@ impl ClientMiddleware for ClientLogging {
             Some(error) => tracing::warn!(
                 target: "rpc_layers",
                 service = service(request),
-                method = request.method(),
+                method = request.method_name(),
                 outcome = outcome.as_str(),
                 code = outcome.code(),
                 reason = %rpc_runtime::Escaped(&error.to_string()),
@@ -77,7 +77,7 @@ impl ClientMiddleware for ClientLogging {
         tracing::debug!(
             target: "rpc_layers",
             service = service(request),
-            method = request.method(),
+            method = request.method_name(),
             number = attempt.number(),
             outcome = attempt.outcome().as_str(),
             duration = attempt.duration().as_secs_f64(),
@@ -110,7 +110,7 @@ impl Drop for LogIfDropped<'_> {
         tracing::debug!(
             target: "rpc_layers",
             service = service(self.request),
-            method = self.request.method(),
+            method = self.request.method_name(),
             outcome = outcome.as_str(),
             attempts = self.request.attempts(),
             duration = self.start.elapsed().as_secs_f64(),

@@ -113,7 +113,7 @@ impl Handles {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(service).and_then(|methods| {
             let other = || methods.get(OTHER).filter(|_| methods.len() > METHODS);
-            methods.get(request.method()).or_else(other)
+            methods.get(request.method_name()).or_else(other)
         });
         if let Some(method) = found {
             return Arc::clone(method);
@@ -122,7 +122,7 @@ impl Handles {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let methods = known.entry(service).or_default();
         let name = match methods.len() < METHODS {
-            true => request.method(),
+            true => request.method_name(),
             false => OTHER,
         };
         let method = methods.entry(name.to_owned());

@@ -59,12 +59,12 @@ pub(crate) fn span(request: &ClientRequest) -> Span {
     tracing::info_span!(
         target: "rpc_layers",
         "call",
-        otel.name = request.method(),
+        otel.name = request.method_name(),
         otel.kind = "client",
         otel.status_code = Empty,
         rpc.system.name = "jsonrpc",
         rpc.service = request.service().map(|service| service.name),
-        rpc.method = request.method(),
+        rpc.method = request.method_name(),
         rpc.kind = kind(request),
         server.address = Empty,
         server.port = Empty,
@@ -78,7 +78,7 @@ pub(crate) fn span(request: &ClientRequest) -> Span {
 fn kind(request: &ClientRequest) -> &'static str {
     let has_upload = || {
         request
-            .description()
+            .method()
             .is_some_and(|method| method.upload.is_some())
     };
     match request.is_notification() {

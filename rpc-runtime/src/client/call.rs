@@ -236,7 +236,8 @@ impl<T, E> Call<T, E> {
     /// Adds metadata, which the handler reads with [`Context::meta`](crate::Context::meta). It replaces an earlier value of
     /// the same name.
     ///
-    /// A server accepts up to 64 names.
+    /// A server accepts up to 64 names. It rejects a call with more of them with
+    /// [`INVALID_REQUEST`](crate::code::INVALID_REQUEST).
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.dispatch.outgoing.options.metadata.push(name, value);
         self

@@ -92,7 +92,7 @@ struct StreamWait<'e> {
 
 impl<'e> StreamWait<'e> {
     fn new(events: &'e EventHook, limit: Limit) -> Self {
-        events.emit(&Event::StreamWaits { limit });
+        events.emit(&Event::StreamWaitStarted { limit });
         Self {
             events,
             limit,
@@ -104,7 +104,7 @@ impl<'e> StreamWait<'e> {
 
 impl Drop for StreamWait<'_> {
     fn drop(&mut self) {
-        self.events.emit(&Event::StreamWaited {
+        self.events.emit(&Event::StreamWaitEnded {
             limit: self.limit,
             waited: self.since.elapsed(),
             has_opened: self.has_opened,

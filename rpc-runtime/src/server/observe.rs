@@ -65,7 +65,7 @@ impl LimitReports {
 
     /// Reports that a call waits for a limit.
     pub(super) fn begin_wait(&self, limit: Limit) -> WaitReport<'_> {
-        self.events.emit(&Event::CallWaits { limit });
+        self.events.emit(&Event::CallWaitStarted { limit });
         WaitReport {
             reports: self,
             limit,
@@ -133,7 +133,7 @@ impl WaitReport<'_> {
 
 impl Drop for WaitReport<'_> {
     fn drop(&mut self) {
-        self.reports.events.emit(&Event::CallWaited {
+        self.reports.events.emit(&Event::CallWaitEnded {
             limit: self.limit,
             waited: self.since.elapsed(),
             has_started: self.has_started,

@@ -180,7 +180,7 @@ impl ClientMiddleware for Record {
             _ => "call",
         };
         let token = request.meta("token").map(|token| token.into_owned());
-        self.add(format!("{kind} {} {token:?}", request.method()));
+        self.add(format!("{kind} {} {token:?}", request.method_name()));
         let response = next.run(request).await;
         let attempts = request.attempts();
         let outcome = response.outcome();
@@ -269,13 +269,13 @@ async fn middleware_sees_the_descriptions_of_service_and_method_and_the_deadline
     struct Look;
     impl ClientMiddleware for Look {
         async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
-            if request.method() == "meta" {
-                assert!(request.service().is_none() && request.description().is_none());
+            if request.method_name() == "meta" {
+                assert!(request.service().is_none() && request.method().is_none());
                 assert_eq!(request.deadline(), None);
             } else {
                 let service = request.service().unwrap();
                 assert_eq!(service.name, AccountClient::DESCRIPTION.name);
-                let method = request.description().unwrap();
+                let method = request.method().unwrap();
                 assert_eq!(
                     (method.name, method.docs),
                     ("token", "Returns the token of the call.")
@@ -744,7 +744,7 @@ async fn entry_that_a_middleware_answers_is_not_sent() {
     impl ClientMiddleware for AnswerSome {
         async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
             tokio::task::yield_now().await;
-            match (request.method(), request.meta("fail").is_some()) {
+            match (request.method_name(), request.meta("fail").is_some()) {
                 (_, true) => ClientResponse::error(ErrorObject::new(9, "answered")),
                 ("repeat", _) => ClientResponse::result("answered"),
                 _ => next.run(request).await,

@@ -296,7 +296,7 @@ async fn rejected_connections_are_logged_with_the_limit_and_its_setting() {
     assert!(refused.is_err());
     for field in [
         "WARN",
-        "connections rejected",
+        "connections refused",
         "max_connections_per_address",
     ] {
         assert!(log.has(field), "{field}");

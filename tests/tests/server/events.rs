@@ -57,13 +57,13 @@ impl Events {
                 Event::ConnectionClosed { reason, .. } => format!("closed: {}", reason.as_str()),
                 Event::ConnectionRefused { limit, .. } => format!("refused: {limit}"),
                 Event::HandshakeFailed { reason, .. } => format!("failed: {}", reason.as_str()),
-                Event::CallWaits { limit, .. } => format!("waits: {limit}"),
-                Event::CallWaited {
+                Event::CallWaitStarted { limit, .. } => format!("waits: {limit}"),
+                Event::CallWaitEnded {
                     limit, has_started, ..
                 } => format!("waited: {limit} {has_started}"),
                 Event::CallRejected { limit, code, .. } => format!("rejected: {limit} {code}"),
-                Event::StreamWaits { limit, .. } => format!("stream waits: {limit}"),
-                Event::StreamWaited {
+                Event::StreamWaitStarted { limit, .. } => format!("stream waits: {limit}"),
+                Event::StreamWaitEnded {
                     limit, has_opened, ..
                 } => format!("stream waited: {limit} {has_opened}"),
                 Event::Connected { .. } => "connected".into(),

@@ -21,7 +21,7 @@ const BOUNDED: [(&str, &str); 44] = [
     // The name of a limit, its setting, and counts.
     ("rejections.rs", "limit"),
     ("rejections.rs", "setting"),
-    ("rejections.rs", "rejected"),
+    ("rejections.rs", "refused"),
     ("rejections.rs", "failed"),
     ("rejections.rs", "total"),
     ("connection.rs", "held = self.memory.used()"),

@@ -32,7 +32,7 @@ pub(in crate::client) struct RequestKind {
 
 impl ClientRequest {
     /// Returns the name of the method on the wire.
-    pub fn method(&self) -> &str {
+    pub fn method_name(&self) -> &str {
         &self.about.method
     }
 
@@ -42,7 +42,7 @@ impl ClientRequest {
     }
 
     /// Returns the description of the method, or `None` for a call by name.
-    pub fn description(&self) -> Option<&'static MethodDescription> {
+    pub fn method(&self) -> Option<&'static MethodDescription> {
         let (service, index) = self.about.service.zip(self.about.index)?;
         service.methods.get(index)
     }
@@ -76,6 +76,9 @@ impl ClientRequest {
     /// Adds metadata, replacing the value of the same name.
     ///
     /// A middleware that leaves a value of the caller in place sets its own only if [`meta`](Self::meta) returns `None`.
+    ///
+    /// A server of this crate accepts up to 64 names. It rejects a call with more of them with
+    /// [`INVALID_REQUEST`](crate::code::INVALID_REQUEST).
     pub fn set_meta(&mut self, name: &str, value: &str) {
         self.metadata.push(name, value);
     }

@@ -75,7 +75,7 @@ impl ClientResponse {
     ///
     /// impl ClientMiddleware for KnownVersion {
     ///     async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
-    ///         match request.method() {
+    ///         match request.method_name() {
     ///             "version" => ClientResponse::result("1.2"),
     ///             _ => next.run(request).await,
     ///         }

@@ -33,7 +33,7 @@ struct Counts {
     handshakes: Handshakes,
 }
 
-/// The reason why a connection is rejected.
+/// The reason why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Rejection {
     /// The client must validate its address first, since a limit of handshakes is reached.
@@ -124,7 +124,7 @@ impl ConnectionLimits {
         }
     }
 
-    /// Logs that a connection was rejected, at most once a second for each limit.
+    /// Logs that a connection was refused, at most once a second for each limit.
     pub(in crate::server) fn record_rejection(&self, client: SocketAddr, rejection: Rejection) {
         let limit = match rejection {
             // The server asks the client to validate its address and to connect again.
@@ -302,7 +302,7 @@ mod tests {
         assert!(enter(&limits, "192.0.2.1").is_ok());
     }
 
-    /// Connects each peer until its connections are rejected. Returns the connections.
+    /// Connects each peer until its connections are refused. Returns the connections.
     fn flood(
         limits: &Arc<ConnectionLimits>,
         peers: impl Iterator<Item = IpAddr>,

@@ -1,4 +1,4 @@
-//! Logs rejected connections and failed handshakes, at most one line a second for each limit and for failures.
+//! Logs refused connections and failed handshakes, at most one line a second for each limit and for failures.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ impl ReachedLimit {
     }
 }
 
-/// Counts the rejected connections of each limit, and failed handshakes.
+/// Counts the refused connections of each limit, and failed handshakes.
 #[derive(Debug, Default)]
 pub(super) struct RejectionLog {
     events: EventHook,
@@ -55,7 +55,7 @@ impl RejectionLog {
         }
     }
 
-    /// Counts a rejected connection, and logs it unless the last line is too recent.
+    /// Counts a refused connection, and logs it unless the last line is too recent.
     pub(super) fn record(&self, client: SocketAddr, limit: ReachedLimit, limits: &Limits) {
         let (name, value) = limit.setting(limits);
         self.events.emit(&Event::ConnectionRefused {
@@ -64,14 +64,14 @@ impl RejectionLog {
         });
         let mut counts = lock(&self.rejections);
         let count = &mut counts[limit as usize];
-        let Some(rejected) = count.add(Instant::now()) else {
+        let Some(refused) = count.add(Instant::now()) else {
             return;
         };
         let total = count.total;
         drop(counts);
         let (limit, setting) = (name, value);
         tracing::warn!(
-            target: "rpc_runtime::server", %client, limit, setting, rejected, total, "connections rejected"
+            target: "rpc_runtime::server", %client, limit, setting, refused, total, "connections refused"
         );
     }
 
