@@ -89,6 +89,12 @@ struct Issued {
     until: Option<Instant>,
 }
 
+impl Issued {
+    fn is_valid(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
 fn hash(token: &str) -> Vec<u8> {
     digest(&SHA256, token.as_bytes()).as_ref().to_vec()
 }
@@ -109,19 +115,27 @@ impl TokenTable {
             is_refresh,
             until: (!is_refresh).then(|| Instant::now() + LIFETIME),
         };
-        self.table().insert(hash(&token), issued);
+        let mut table = self.table();
+        // Otherwise the table grows with each access token. A large table removes them at intervals instead.
+        table.retain(|_, issued| issued.is_valid());
+        table.insert(hash(&token), issued);
+        drop(table);
         token
     }
 
     fn verify(&self, token: &str, is_refresh: bool) -> Option<Principal> {
         let issued = self.table().get(&hash(token)).cloned()?;
-        let is_valid = issued.until.is_none_or(|until| Instant::now() < until);
-        (is_valid && issued.is_refresh == is_refresh).then_some(issued.principal)
+        (issued.is_valid() && issued.is_refresh == is_refresh).then_some(issued.principal)
     }
 
-    /// Ends the access tokens of all users, as if their time was over.
+    /// Ends the time of the access tokens of all users.
     fn expire(&self) {
-        self.table().retain(|_, issued| issued.is_refresh);
+        let now = Instant::now();
+        for issued in self.table().values_mut() {
+            if let Some(until) = &mut issued.until {
+                *until = now;
+            }
+        }
     }
 }
 

@@ -69,7 +69,7 @@
 //! example, sees one call with several attempts. A middleware inside of it sees two calls.
 //!
 //! # Features and cost
-//! No feature is enabled by default. A layer of your own implements [`Middleware`](rpc_runtime::middleware::Middleware)
+//! No layer is enabled by default; the feature `ring`, the cryptographic library of `rpc_runtime`, is. A layer of your own implements [`Middleware`](rpc_runtime::middleware::Middleware)
 //! and does not need this crate.
 //!
 //! [`ServerBuilder::layer`](rpc_runtime::ServerBuilder::layer) wraps all services of a server in any of these layers:
@@ -77,8 +77,9 @@
 //! method `_OTHER`.
 //!
 //! A layer sees the calls that the layers outside of it let through. Metrics outside of a limit also count the calls
-//! that the limit rejects, as errors with its code; metrics inside do not. Once warm, a layer allocates for a call only
-//! if a subscriber is interested in the call's span, or if the call is rejected, which boxes the error.
+//! that the limit rejects, as errors with its code; metrics inside do not. Once warm, a layer of a server allocates for a call
+//! only if a subscriber is interested in the call's span, or if the call is rejected, which boxes the error. A middleware of a
+//! client allocates a future for each call.
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 #[cfg(feature = "authorization")]

@@ -89,7 +89,8 @@ pub enum Event<'e> {
         limit: Limit,
         /// The time that it waited.
         waited: Duration,
-        /// `true` if the call started or the message is received further, `false` if its deadline passed, it was cancelled, or its connection ended.
+        /// `true` if the call started or the message is received further, `false` if its deadline passed, it was cancelled,
+        /// or its connection ended.
         has_started: bool,
     },
     /// A message was answered with the error of a limit, and no handler has run for it; or the error replaced a reply.

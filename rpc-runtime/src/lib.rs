@@ -63,6 +63,7 @@
 //! | `fips` | off | the module of aws-lc-rs that is validated for FIPS 140-3; needs a C compiler, CMake and Go |
 //! | `server` | on | [`Server`] and [`Identity::self_signed`], which a program with only clients does not need |
 //! | `openrpc` | off | JSON Schemas in descriptions |
+//! | `testing` | off | `testing::Link`, a network in memory with faults, for tests |
 //! | `rustls-config` | off | configurations of [rustls](https://docs.rs/rustls) 0.23 instead of [`Identity`] and [`Trust`] |
 //!
 //! One of `ring` and `aws-lc-rs` is needed. `rpc-layers` and `rpc-discovery` have features of the same names, so a program

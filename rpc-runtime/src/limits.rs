@@ -7,7 +7,7 @@ use crate::codec::MAX_REQUEST_DEPTH;
 
 /// The limits that a server sets on its clients, and that a client with a service sets on its server. The documentation
 /// of each field states the limit and its unit, the default, what happens at the limit, and the error code.
-/// `PROTOCOL.md` lists all limits. [`TransportSettings`](crate::TransportSettings) has those of QUIC: the idle timeout, the
+/// `docs/limits.md` lists all limits, with what a caller sees and when to raise them. [`TransportSettings`](crate::TransportSettings) has those of QUIC: the idle timeout, the
 /// windows and the number of streams.
 ///
 /// ```
@@ -39,10 +39,12 @@ pub struct Limits {
     pub max_batch_entries: usize,
     /// The maximum number of calls in flight on one connection. Defaults to 128. At the limit the server stops reading,
     /// which slows the client down. There is no error code, unless [`reject_excess_calls`](Self::reject_excess_calls)
-    /// is set. A stream of items counts as a call in flight for as long as it lasts.
+    /// is set. A stream of items counts as a call in flight for as long as it lasts. A value outside of 1 to 2²⁸ is
+    /// replaced by the nearest one.
     pub max_concurrent_calls_per_connection: usize,
     /// The maximum number of calls in flight on all connections of a server. Defaults to 4,096. At the limit the server
-    /// stops reading. There is no error code, unless [`reject_excess_calls`](Self::reject_excess_calls) is set.
+    /// stops reading. There is no error code, unless [`reject_excess_calls`](Self::reject_excess_calls) is set. A value
+    /// outside of 1 to 2²⁸ is replaced by the nearest one.
     ///
     /// A stream of items counts on its connection only. One address may have only a share of these calls
     /// ([`max_percent_per_address`](Self::max_percent_per_address)). When a call ends, the next call to start is a
@@ -122,11 +124,12 @@ pub struct Limits {
     /// callers count, too ([`ClientBuilder::limits`](crate::ClientBuilder::limits)). Defaults to 32 MiB. At the limit the
     /// connection is not read further. An unfinished message that then finds no room is answered with −32013 after one to
     /// two seconds, the largest message first. Replies and items of calls that run may take half as much again. A reply or
-    /// item of more than 16 KiB that has no room is replaced by −32008, or by −32011 in a batch. The memory of QUIC itself is not counted: up to 8 MiB that were received and
-    /// not read, and 8 MiB that were sent and not acknowledged.
+    /// item of more than 16 KiB that has no room is replaced by −32008, or by −32011 in a batch. The memory of QUIC itself is
+    /// not counted: up to 8 MiB that were received and not read, and 8 MiB that were sent and not acknowledged.
     pub max_memory_bytes_per_connection: usize,
     /// The maximum number of bytes that are held for all connections of a server, or of a client. Defaults to a quarter of
-    /// the machine's memory. One address (an IPv4 address, or an IPv6 /64 prefix) may hold half of them if it is alone, and
+    /// `MemTotal` in `/proc/meminfo`, or of `/sys/fs/cgroup/memory.max` if that is less, and to 1 GiB if neither can be read,
+    /// as on systems other than Linux. One address (an IPv4 address, or an IPv6 /64 prefix) may hold half of them if it is alone, and
     /// less as other addresses hold more. At that limit the connections of the address are not read further.
     pub max_memory_bytes: usize,
 

@@ -307,9 +307,9 @@ impl<F: Future<Output = Response>, T: FnOnce(Outcome)> Future for Observed<'_, F
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Response> {
         let this = self.project();
-        let answer = ready!(this.future.poll(cx));
-        this.observer.report(answer.outcome());
-        Poll::Ready(answer)
+        let response = ready!(this.future.poll(cx));
+        this.observer.report(response.outcome());
+        Poll::Ready(response)
     }
 }
 

@@ -1,9 +1,12 @@
-//! Connects the services: every server has the same layers and metrics, and every client propagates its trace.
+//! Connects the services: every server has the same layers and metrics, and every client has the same middlewares.
 
 use std::error::Error;
 use std::net::SocketAddr;
 
-use rpc_layers::{MetricsLayer, OpenTelemetryLayer, client_event_metrics, propagate, server_event_metrics};
+use rpc_layers::{
+    ClientMetrics, ClientOpenTelemetry, MetricsLayer, OpenTelemetryLayer, client_event_metrics,
+    server_event_metrics,
+};
 use rpc_runtime::tls::Certificate;
 use rpc_runtime::{Client, Identity, Limits, Server, ServerHandle, Service, Trust};
 
@@ -45,9 +48,11 @@ pub fn serve(
 
 /// Connects to a server.
 pub async fn connect(server: &Served) -> Result<Client, Box<dyn Error + Send + Sync>> {
+    // The middlewares see each call with all of its attempts. The events are those of connections, retries and waits.
     let client = Client::builder()
         .trust(Trust::certificate(server.certificate.clone()))
-        .metadata(propagate)
+        .middleware(ClientOpenTelemetry::new())
+        .middleware(ClientMetrics::new())
         .on_event(client_event_metrics());
     Ok(client.connect(server.address).await?)
 }

@@ -6,7 +6,6 @@ use observability::link::{connect, serve};
 use observability::services::{Keeper, Shelf, ShopClient, ShopServer, StockClient, StockServer};
 use observability::telemetry;
 use rpc_runtime::Limits;
-use tracing::{Instrument, info_span};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -16,8 +15,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let shop = serve(ShopServer::new(Keeper(stock)), Limits::default())?;
     let shop = ShopClient::new(connect(&shop).await?);
     for item in ["pear", "melon"] {
-        let asking = info_span!("ask", otel.kind = "client", item);
-        let answer = async { shop.price(item, 3).await }.instrument(asking).await;
+        let answer = shop.price(item, 3).await;
         println!("{item}: {answer:?}\n");
     }
     print!("{}", metrics.render());

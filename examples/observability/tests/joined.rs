@@ -8,7 +8,6 @@ use observability::telemetry;
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use rpc_runtime::Limits;
-use tracing::{Instrument, info_span};
 
 /// Fails the test if `future` takes more than 30 seconds.
 async fn soon<F: Future>(future: F) -> F::Output {
@@ -37,10 +36,7 @@ async fn a_trace_crosses_two_services_and_calls_are_counted() {
     .await
     .unwrap();
     let shop = ShopClient::new(shop);
-    let ask = |item: &'static str| {
-        let call = async { soon(shop.price(item, 3)).await };
-        call.instrument(info_span!("ask", otel.kind = "client"))
-    };
+    let ask = async |item: &'static str| soon(shop.price(item, 3)).await;
 
     // The traces of two calls at the same time do not mix.
     let (pear, melon) = tokio::join!(ask("pear"), ask("melon"));
@@ -49,7 +45,7 @@ async fn a_trace_crosses_two_services_and_calls_are_counted() {
         (9, "no such item (code 404)".into())
     );
     let spans = spans.take();
-    assert_eq!(spans.len(), 6);
+    assert_eq!(spans.len(), 8);
     let roots = spans
         .iter()
         .filter(|span| span.parent_span_id == SpanId::INVALID);
@@ -62,42 +58,46 @@ async fn a_trace_crosses_two_services_and_calls_are_counted() {
         second.span_context.trace_id()
     );
     for ask in roots {
-        let child = |parent: &SpanData| {
+        let child = |parent: &SpanData, kind: SpanKind| {
             let mut children = spans
                 .iter()
                 .filter(|span| span.parent_span_id == parent.span_context.span_id());
             let child = children.next().expect("it has a child");
             assert!(children.next().is_none());
             assert_eq!(child.span_context.trace_id(), ask.span_context.trace_id());
-            assert!(child.parent_span_is_remote);
-            assert_eq!(child.span_kind, SpanKind::Server);
+            assert_eq!(child.parent_span_is_remote, kind == SpanKind::Server);
+            assert_eq!(child.span_kind, kind);
             child
         };
-        let in_shop = child(ask);
-        let in_stock = child(in_shop);
-        assert_eq!((&*ask.name, &ask.span_kind), ("ask", &SpanKind::Client));
+        assert_eq!(ask.span_kind, SpanKind::Client);
+        let in_shop = child(ask, SpanKind::Server);
+        let of_shop = child(in_shop, SpanKind::Client);
+        let in_stock = child(of_shop, SpanKind::Server);
         for (span, service, method) in [
+            (ask, "Shop", "price"),
             (in_shop, "Shop", "price"),
+            (of_shop, "Stock", "stock.price"),
             (in_stock, "Stock", "stock.price"),
         ] {
             assert_eq!(span.name, method);
             assert_eq!(attribute(span, "rpc.service").as_deref(), Some(service));
-            assert_eq!(
-                attribute(span, "network.peer.address").as_deref(),
-                Some("127.0.0.1")
-            );
-        }
-        let outcomes = [in_shop, in_stock].map(|span| attribute(span, "outcome").unwrap());
-        match in_shop.status {
-            Status::Error { .. } => assert_eq!(outcomes, ["error", "error"]),
-            _ => assert_eq!(outcomes, ["success", "success"]),
+            let address = match span.span_kind {
+                SpanKind::Client => "server.address",
+                _ => "network.peer.address",
+            };
+            assert_eq!(attribute(span, address).as_deref(), Some("127.0.0.1"));
+            let outcome = match in_shop.status {
+                Status::Error { .. } => "error",
+                _ => "success",
+            };
+            assert_eq!(attribute(span, "outcome").as_deref(), Some(outcome));
         }
     }
     let failed = spans
         .iter()
         .filter(|span| matches!(span.status, Status::Error { .. }));
     let codes = failed.map(|span| attribute(span, "rpc.response.status_code").unwrap());
-    assert_eq!(codes.collect::<Vec<_>>(), ["404", "404"]);
+    assert_eq!(codes.collect::<Vec<_>>(), ["404"; 4]);
 
     let metrics = metrics.render();
     for line in [
@@ -106,6 +106,8 @@ async fn a_trace_crosses_two_services_and_calls_are_counted() {
         r#"rpc_server_calls_total{service="Shop",method="price",outcome="error",code="404"} 1"#,
         r#"rpc_server_calls_total{service="Stock",method="stock.price",outcome="success",code=""} 1"#,
         r#"rpc_server_calls_total{service="Stock",method="stock.price",outcome="error",code="404"} 1"#,
+        r#"rpc_client_calls_total{service="Shop",method="price",outcome="success",code=""} 1"#,
+        r#"rpc_client_attempts_total{service="Stock",method="stock.price",outcome="error",code="404"} 1"#,
         "# TYPE rpc_server_calls_in_flight gauge",
         r#"rpc_server_calls_in_flight{service="Shop",method="price"} 0"#,
         "# TYPE rpc_server_call_duration_seconds histogram",

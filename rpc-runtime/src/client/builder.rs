@@ -155,7 +155,7 @@ impl<R> ClientBuilder<R> {
     }
 
     /// Sets the number of streams that small calls share, 1 to 32. Defaults to 1, so that as many calls as possible share a
-    /// packet.
+    /// packet. A value outside the range is replaced by the nearest one.
     ///
     /// On a network that loses packets, a lost packet delays only the calls of its streams.
     pub fn streams(mut self, streams: usize) -> Self {
@@ -163,7 +163,8 @@ impl<R> ClientBuilder<R> {
         self
     }
 
-    /// Sets the number of dedicated streams that the client has open at a time on a connection. Defaults to 100; at least 1.
+    /// Sets the number of dedicated streams that the client has open at a time on a connection. Defaults to 100; at least 1. A
+    /// value outside the range is replaced by the nearest one.
     ///
     /// A call has a dedicated stream if it has items, is large, or asks for it
     /// ([`Call::dedicated_stream`](crate::Call::dedicated_stream)). Further calls wait, within their timeouts, until a stream
@@ -607,7 +608,9 @@ impl<R> ClientBuilder<R> {
     }
 
     /// Creates a client of a service in the same process, with a network in between that injects faults. The client connects
-    /// when it makes its first call, and reconnects as over a network, with all settings of this builder except those of TLS.
+    /// when it makes its first call, and reconnects as over a network. The settings of this builder apply, except those of TLS
+    /// and of QUIC: [`trust`](Self::trust), [`identity`](Self::identity), [`transport`](Self::transport) and
+    /// [`socket`](Self::socket) have no effect.
     ///
     /// Needs the feature `testing`. [`Link`] has an example.
     ///

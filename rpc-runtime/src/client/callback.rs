@@ -111,7 +111,7 @@ impl Context {
 /// Calls the peer of a connection, as long as the connection lasts.
 #[derive(Debug, Default)]
 pub(crate) struct Callback {
-    picker: CallbackRoute,
+    route: CallbackRoute,
     /// Created on first use.
     client: OnceLock<Client>,
 }
@@ -141,16 +141,16 @@ impl Callback {
         Self::by(CallbackRoute::Made(connection))
     }
 
-    fn by(picker: CallbackRoute) -> Self {
+    fn by(route: CallbackRoute) -> Self {
         Self {
-            picker,
+            route,
             client: OnceLock::new(),
         }
     }
 
     /// Returns the memory counter of the connection, if this side opened the connection.
     pub(crate) fn memory(&self) -> Option<Arc<ConnectionMemory>> {
-        match &self.picker {
+        match &self.route {
             CallbackRoute::Made(connection) => {
                 let connection = connection.upgrade()?;
                 Some(Arc::clone(&connection.budget.memory))
@@ -161,7 +161,7 @@ impl Callback {
 
     /// Returns the client that calls the peer. All calls of the connection share it.
     pub(crate) fn client(&self) -> Client {
-        self.client.get_or_init(|| self.picker.client()).clone()
+        self.client.get_or_init(|| self.route.client()).clone()
     }
 
     /// Ends the calls to the peer, and waits until the sent data has arrived or the connection has ended.

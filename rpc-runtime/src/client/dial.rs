@@ -19,7 +19,7 @@ use crate::transport::settings::TransportSettingsError;
 use crate::transport::{Connection, ConnectionError};
 
 /// The default time limit for resolving a name and the handshake.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Settings with which a client connects and reconnects.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +32,13 @@ pub(super) struct DialSettings {
     pub(super) transport: ClientTransport,
 }
 
+impl DialSettings {
+    /// Returns the time limit of an attempt to connect.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
+    }
+}
+
 /// Connects to one server.
 pub(super) struct Dialer {
     pub(super) settings: DialSettings,
@@ -40,7 +47,7 @@ pub(super) struct Dialer {
 
 impl Dialer {
     pub(super) async fn dial(&self) -> Result<Connection, ConnectError> {
-        let limit = self.settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let limit = self.settings.connect_timeout();
         let mut failure = Failure::default();
         let dialed = async {
             let resolved = self.address.resolve().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use crate::client::callback::ServePeer;
-use crate::client::dial::{CONNECT_TIMEOUT, ConnectError, DialSettings};
+use crate::client::dial::{ConnectError, DialSettings};
 use crate::transport::Connection;
 use crate::transport::link::Link;
 
@@ -18,7 +18,7 @@ pub(super) struct LinkedService {
 
 impl LinkedService {
     pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
-        let limit = self.settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let limit = self.settings.connect_timeout();
         let connected = timeout(limit, self.link.connect()).await;
         let (client, service) = connected.map_err(|_| ConnectError::Timeout)?;
         tokio::spawn(self.server.serve(Connection::Memory(service), None));

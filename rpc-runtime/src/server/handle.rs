@@ -111,8 +111,10 @@ impl ServerHandle {
         self.health.set(health);
     }
 
-    /// Sets the serving state of one service, by the name of its trait. Returns `false` if the server has no such service.
+    /// Sets the serving state of a service, by the name of its trait. Returns `false` if the server has no such service.
     /// Defaults to [`Health::Serving`]. A service is not serving if its server is not.
+    ///
+    /// All services of this trait get the state, whatever their namespaces.
     pub fn set_service_health(&self, service: &str, health: Health) -> bool {
         self.health.set_service(service, health)
     }

@@ -40,19 +40,19 @@ fn transport(settings: &TransportSettings, role: Role) -> Arc<quinn::TransportCo
     let mut config = quinn::TransportConfig::default();
     config
         // A timeout that the wire format cannot express would disable the limit. The range of the setting prevents it.
-        .max_idle_timeout(settings.idle().try_into().ok())
+        .max_idle_timeout(settings.idle_timeout.try_into().ok())
         .initial_rtt(INITIAL_RTT)
         .keep_alive_interval(settings.keep_alive(role))
-        .max_concurrent_bidi_streams(VarInt::from_u32(settings.streams()))
+        .max_concurrent_bidi_streams(VarInt::from_u32(settings.max_streams))
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)
-        .stream_receive_window(VarInt::from_u32(settings.stream_window()))
-        .receive_window(VarInt::from_u32(settings.window()))
-        .send_window(settings.unacknowledged().into())
+        .stream_receive_window(VarInt::from_u32(settings.stream_receive_window))
+        .receive_window(VarInt::from_u32(settings.receive_window))
+        .send_window(settings.send_window.into())
         .send_fairness(false)
-        .congestion_controller_factory(congestion(settings.controller()))
-        .mtu_discovery_config(discovery(settings.largest_packet()))
-        .enable_segmentation_offload(settings.largest_packet() <= LARGEST_SEGMENT)
+        .congestion_controller_factory(congestion(settings.congestion_controller))
+        .mtu_discovery_config(discovery(settings.max_mtu))
+        .enable_segmentation_offload(settings.max_mtu <= LARGEST_SEGMENT)
         // Reordering alone does not mark packets as lost.
         .packet_threshold(u32::MAX)
         .time_threshold(1.5);
@@ -86,8 +86,8 @@ fn discovery(largest_packet: u16) -> Option<quinn::MtuDiscoveryConfig> {
 /// Lets an endpoint receive the packets that its settings allow.
 fn accept_packets(config: &mut quinn::EndpointConfig, settings: &TransportSettings) {
     let default = config.get_max_udp_payload_size();
-    if u64::from(settings.largest_packet()) > default {
-        let accepted = config.max_udp_payload_size(settings.largest_packet());
+    if u64::from(settings.max_mtu) > default {
+        let accepted = config.max_udp_payload_size(settings.max_mtu);
         accepted.expect("the range of the setting is that of QUIC");
     }
 }
@@ -215,7 +215,10 @@ impl ClientSocket {
     ) -> std::io::Result<Self> {
         let found = address.to_socket_addrs()?.next();
         let address = found.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-        Self::from_std(socket(address, settings.socket_buffer())?, settings)
+        Self::from_std(
+            socket(address, settings.socket_buffer_bytes as usize)?,
+            settings,
+        )
     }
 
     /// Uses a socket that the program has opened. Its buffers are left as they are.
@@ -287,7 +290,7 @@ impl ClientTransport {
         if let Some(ClientSocket(shared)) = &self.socket {
             return Ok(LocalSocket::Shared(shared.clone()));
         }
-        let buffer = self.settings.socket_buffer();
+        let buffer = self.settings.socket_buffer_bytes as usize;
         let endpoint = ClientEndpoint::new(socket(any(address), buffer)?, &self.settings)?;
         Ok(LocalSocket::Own { endpoint, buffer })
     }
@@ -452,8 +455,8 @@ struct Windows {
 impl Windows {
     fn of(settings: &TransportSettings) -> Self {
         Self {
-            stream: settings.stream_window(),
-            connection: settings.window(),
+            stream: settings.stream_receive_window,
+            connection: settings.receive_window,
         }
     }
 

@@ -43,15 +43,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// - A server with an idle timeout of less than 15 s sends a packet at least three times within it, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportSettings {
-    idle_timeout: Duration,
+    pub(super) idle_timeout: Duration,
     keep_alive_interval: Option<Duration>,
-    max_mtu: u16,
-    congestion_controller: CongestionController,
-    stream_receive_window: u32,
-    receive_window: u32,
-    send_window: u32,
-    socket_buffer_bytes: u32,
-    max_streams: u32,
+    pub(super) max_mtu: u16,
+    pub(super) congestion_controller: CongestionController,
+    pub(super) stream_receive_window: u32,
+    pub(super) receive_window: u32,
+    pub(super) send_window: u32,
+    pub(super) socket_buffer_bytes: u32,
+    pub(super) max_streams: u32,
 }
 
 impl Default for TransportSettings {
@@ -218,10 +218,6 @@ pub(super) enum Role {
 
 /// The values that the transport uses.
 impl TransportSettings {
-    pub(super) fn idle(&self) -> Duration {
-        self.idle_timeout
-    }
-
     /// Returns the interval of keep-alive packets. Three of them fit into the idle timeout.
     ///
     /// The negotiated idle timeout is that of one of the two ends. A server with the default timeout, or a longer one, relies
@@ -234,34 +230,6 @@ impl TransportSettings {
             None => return None,
         };
         Some(interval.min(self.idle_timeout / 3))
-    }
-
-    pub(super) fn largest_packet(&self) -> u16 {
-        self.max_mtu
-    }
-
-    pub(super) fn controller(&self) -> CongestionController {
-        self.congestion_controller
-    }
-
-    pub(super) fn stream_window(&self) -> u32 {
-        self.stream_receive_window
-    }
-
-    pub(super) fn window(&self) -> u32 {
-        self.receive_window
-    }
-
-    pub(super) fn unacknowledged(&self) -> u32 {
-        self.send_window
-    }
-
-    pub(super) fn socket_buffer(&self) -> usize {
-        self.socket_buffer_bytes as usize
-    }
-
-    pub(super) fn streams(&self) -> u32 {
-        self.max_streams
     }
 }
 

@@ -294,11 +294,7 @@ async fn rejected_connections_are_logged_with_the_limit_and_its_setting() {
     assert!(!log.has("WARN"));
     let refused = client.try_dial().await;
     assert!(refused.is_err());
-    for field in [
-        "WARN",
-        "connections refused",
-        "max_connections_per_address",
-    ] {
+    for field in ["WARN", "connections refused", "max_connections_per_address"] {
         assert!(log.has(field), "{field}");
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rpc_runtime::event::{CloseReason, Event, HandshakeFailure};
-use rpc_runtime::{CallError, Client, Identity, Limits, RpcError, Stream, TransportSettings, Trust, code, rpc};
+use rpc_runtime::{
+    CallError, Client, Identity, Limits, RpcError, Stream, TransportSettings, Trust, code, rpc,
+};
 use tests::support::{TestServer, eventually, soon};
 use tokio::sync::Semaphore;
 
@@ -280,9 +282,7 @@ async fn message_without_room_on_the_server_names_the_limit_of_the_server() {
         .await
         .unwrap_err();
     let limit = "max_memory_bytes (524288)";
-    let text = format!(
-        "\"{limit} is reached: try again with fewer or smaller messages at once\""
-    );
+    let text = format!("\"{limit} is reached: try again with fewer or smaller messages at once\"");
     assert_eq!(data(error), (Some(code::MEMORY_LIMIT), Some(text)));
     events
         .expect([

@@ -123,7 +123,7 @@ impl Link {
     /// Sets the probability that a packet is lost. Defaults to zero.
     ///
     /// A lost datagram does not arrive. The bytes of a stream are sent again after a round trip, and delay the later bytes
-    /// of their stream.
+    /// of their stream. Without a [latency](Self::set_latency) a round trip takes no time, so that a loss does not delay streams.
     ///
     /// # Panics
     /// Panics if `probability` is not from 0 to 0.99.

@@ -109,7 +109,7 @@ pub(crate) enum ListenerSocket {
 impl ListenerSocket {
     fn open(self, settings: &TransportSettings) -> std::io::Result<UdpSocket> {
         match self {
-            Self::Address(address) => socket(address, settings.socket_buffer()),
+            Self::Address(address) => socket(address, settings.socket_buffer_bytes as usize),
             Self::Open(socket) => Ok(socket),
         }
     }
