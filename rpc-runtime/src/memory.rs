@@ -694,6 +694,28 @@ mod tests {
     }
 
     #[test]
+    fn budget_that_is_full_is_that_of_the_connection_or_that_of_the_server() {
+        let server = server(4 * CHUNK, 3 * CHUNK);
+        let both = [server.connection(address(1)), server.connection(address(1))];
+        let full = |memory: &ConnectionMemory| memory.limit_of(memory.full_budget(1));
+        let of_replies = |memory: &ConnectionMemory, bytes| {
+            memory.limit_of(memory.full_budget_of_replies(bytes))
+        };
+        let (own, whole) = (
+            Setting::new("max_memory_bytes_per_connection", 3 * CHUNK),
+            Setting::new("max_memory_bytes", 4 * CHUNK),
+        );
+        let _half = MemoryCharge::new(&both[0], 2 * CHUNK);
+        assert!(both[0].is_full() && both[1].is_full());
+        assert_eq!([full(&both[0]), full(&both[1])], [whole, whole]);
+        let _rest = MemoryCharge::new(&both[0], CHUNK);
+        assert_eq!([full(&both[0]), full(&both[1])], [own, whole]);
+        assert!(!both[1].admits_reply(4 * CHUNK));
+        assert_eq!(of_replies(&both[1], 4 * CHUNK), whole);
+        assert_eq!(of_replies(&both[1], 5 * CHUNK), own);
+    }
+
+    #[test]
     fn network_is_forgotten_with_its_last_connection() {
         let server = server(64 * CHUNK, usize::MAX);
         let both = [server.connection(address(1)), server.connection(address(1))];
