@@ -173,7 +173,7 @@ impl Notification {
     /// Adds metadata, which the handler reads with [`Context::meta`](crate::Context::meta). It replaces an earlier value of
     /// the same name.
     ///
-    /// A server accepts up to 64 names.
+    /// A server accepts up to 64 names. It does not execute a notification with more of them.
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.outgoing.options.metadata.push(name, value);
         self

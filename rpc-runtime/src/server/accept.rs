@@ -91,7 +91,7 @@ impl Server {
     /// Serves clients until `signal` completes, and then shuts the server down as
     /// [`ServerHandle::shutdown`] does: running calls have `limit` to finish.
     ///
-    /// Returns `true` if every call finished, and when the address is free. The output of `signal` is ignored. A shutdown
+    /// Returns when the address is free: `true` if every call finished. The output of `signal` is ignored. A shutdown
     /// with the server's [`handle`](Self::handle) ends the server before `signal` does.
     ///
     /// ```no_run

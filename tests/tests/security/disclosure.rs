@@ -280,7 +280,7 @@ async fn text_of_a_peer_is_logged_escaped_and_truncated() {
 }
 
 #[tokio::test]
-async fn rejected_connections_are_logged_with_the_limit_and_its_setting() {
+async fn refused_connections_are_logged_with_the_limit_and_its_setting() {
     let log = Log::default();
     let _subscribed = tracing::subscriber::set_default(log.clone());
     let _second = tracing::Dispatch::new(Log::default());
