@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{code, read, root, sources};
 
 /// Fields that are not escaped, with the reason.
-const BOUNDED: [(&str, &str); 44] = [
+const BOUNDED: [(&str, &str); 66] = [
     // Addresses.
     ("serve.rs", "peer = ?peer()"),
     ("invoke.rs", "peer = ?context.peer()"),
@@ -59,6 +59,38 @@ const BOUNDED: [(&str, &str); 44] = [
         "trace.rs",
         "network.peer.port = peer().map(|peer| peer.port())",
     ),
+    // A client's own calls, the address of its server, numbers, and the words of an enum.
+    ("log.rs", "service = service(request)"),
+    ("log.rs", "attempts"),
+    ("log.rs", "duration"),
+    ("log.rs", "method = request.method_name()"),
+    ("log.rs", "outcome = outcome.as_str()"),
+    ("log.rs", "code = outcome.code()"),
+    (
+        "log.rs",
+        "reason = %rpc_runtime::Escaped(&error.to_string())",
+    ),
+    ("log.rs", "number = attempt.number()"),
+    ("log.rs", "outcome = attempt.outcome().as_str()"),
+    ("log.rs", "duration = attempt.duration().as_secs_f64()"),
+    (
+        "log.rs",
+        "server = attempt.server().map(tracing::field::display)",
+    ),
+    ("log.rs", "service = service(self.request)"),
+    ("log.rs", "method = self.request.method_name()"),
+    ("log.rs", "attempts = self.request.attempts()"),
+    ("log.rs", "duration = self.start.elapsed().as_secs_f64()"),
+    ("trace.rs", "otel.name = request.method_name()"),
+    (
+        "trace.rs",
+        "rpc.service = request.service().map(|service| service.name)",
+    ),
+    ("trace.rs", "rpc.method = request.method_name()"),
+    ("trace.rs", "rpc.kind = kind(request)"),
+    ("trace.rs", "number = attempt.number()"),
+    ("trace.rs", "outcome = attempt.outcome().as_str()"),
+    ("trace.rs", "duration = attempt.duration().as_secs_f64()"),
     // Escaped.
     (
         "trace.rs",
