@@ -79,6 +79,7 @@ async fn read_reply(
     let mut splitter = LineSplitter::new(budget.reply_limit);
     let mut reply = Vec::new();
     let mut charge = budget.stream();
+    let mut has_other_lines = false;
     loop {
         let line = match splitter.split_next(&mut reply) {
             // The rest of the reply may be endless.
@@ -88,7 +89,11 @@ async fn read_reply(
                     charge.go_on(Arc::clone(budget).room(reply.capacity()).await?);
                 }
                 let read = recv.read_chunk().await;
-                match read.map_err(|lost| unanswered(connection, lost))? {
+                has_other_lines |= splitter.has_blank_lines();
+                let has_part = !reply.is_empty();
+                match read
+                    .map_err(|lost| unanswered(connection, lost, has_other_lines || has_part))?
+                {
                     Some(chunk) => {
                         splitter.feed(chunk);
                         // A server may send blank lines without end.
@@ -104,15 +109,16 @@ async fn read_reply(
             Line::Message if is_reply(id, &reply)? => return Ok(reply),
             Line::Message => {
                 connection.log_unmatched(&reply);
+                has_other_lines = true;
                 reply.clear();
                 coop::consume_budget().await;
             }
             Line::TooLarge | Line::Discarded(_) => return Err(CallFailure::ReplyTooLarge),
             Line::Partial => {
-                // A server that ends a stream without a reply has replied to every call that it executed, and is shutting
+                // A server that ends a stream without any line has replied to every call that it executed, and is shutting
                 // down.
                 let reason = ConnectionError::drained("the stream ended without a reply");
-                return Err(unanswered(connection, reason.into()));
+                return Err(unanswered(connection, reason.into(), has_other_lines));
             }
         }
     }
@@ -148,20 +154,30 @@ pub(super) async fn notify(
     Ok(())
 }
 
-/// Returns the failure of a call whose stream was lost. If the connection was lost, later calls avoid it.
+/// Returns the failure of a call whose stream was lost.
 pub(super) fn lost_call(
     connection: &ClientConnection,
     execution: Execution,
     lost: StreamLost,
 ) -> CallFailure {
-    if let StreamLost::Connection(_) = lost {
-        connection.retire();
-    }
+    retire_lost(connection, &lost);
     CallFailure::lost(execution, &lost.into())
 }
 
-/// Returns the failure of a call that was sent and whose stream was lost.
-fn unanswered(connection: &ClientConnection, lost: StreamLost) -> CallFailure {
-    let execution = Execution::without_reply(&lost.clone().into());
-    lost_call(connection, execution, lost)
+/// Returns the failure of a call that was sent and whose stream was lost. `has_other_lines` is `true` if a line or a part of
+/// one was received that answers no call.
+pub(super) fn unanswered(
+    connection: &ClientConnection,
+    lost: StreamLost,
+    has_other_lines: bool,
+) -> CallFailure {
+    retire_lost(connection, &lost);
+    CallFailure::unanswered(&lost.into(), has_other_lines)
+}
+
+/// Lets later calls avoid a connection that was lost.
+fn retire_lost(connection: &ClientConnection, lost: &StreamLost) {
+    if let StreamLost::Connection(_) = lost {
+        connection.retire();
+    }
 }

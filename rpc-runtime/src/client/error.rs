@@ -118,8 +118,8 @@ pub enum Execution {
 
 impl Execution {
     /// Returns the execution status of a call that was sent. All bytes that arrived before the connection ended were read,
-    /// and held no reply.
-    pub(super) fn without_reply(reason: &ConnectionError) -> Self {
+    /// and held no line that the server may have meant as its reply.
+    fn without_reply(reason: &ConnectionError) -> Self {
         match reason.is_drained() {
             true => Self::NotExecuted,
             false => Self::MayHaveExecuted,
@@ -386,6 +386,22 @@ impl CallFailure {
         match self {
             Self::UnexpectedItem(received) => Self::MalformedReply(received),
             failure => failure,
+        }
+    }
+
+    /// Creates the failure of a call that was sent and whose stream ended without a reply. `has_other_lines` is `true` if a
+    /// line or a part of one was received that answers no call: the server may have meant it as the reply.
+    pub(super) fn unanswered(reason: &ConnectionError, has_other_lines: bool) -> Self {
+        match (reason, has_other_lines) {
+            (ConnectionError::ClosedByPeer { code, reason }, true) => {
+                let separator = if reason.is_empty() { "" } else { ", " };
+                let reason = ConnectionError::ClosedByPeer {
+                    code: *code,
+                    reason: format!("{reason}{separator}after a line that answers no call"),
+                };
+                Self::lost(Execution::MayHaveExecuted, &reason)
+            }
+            _ => Self::lost(Execution::without_reply(reason), reason),
         }
     }
 

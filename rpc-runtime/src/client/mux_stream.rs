@@ -83,6 +83,9 @@ struct MuxState {
     waiters: Waiters,
     /// `true` if some waiters were woken for the current room.
     has_woken: bool,
+    /// The value of `sent` when the last line arrived that answers no call. The server may have meant it as the reply to any
+    /// call that was sent before.
+    sent_before_other_line: u64,
     /// Counts received lines that answer no call. Created with the first, since few servers send one.
     unmatched: Option<Box<EventLimit>>,
     /// The reason why the stream takes no more calls.
@@ -213,6 +216,13 @@ impl MuxState {
         }
     }
 
+    /// Records that a line has arrived that answers no call. Returns the number of such lines since the last event, if
+    /// another event is due.
+    fn record_unmatched(&mut self) -> Option<u64> {
+        self.sent_before_other_line = self.sent;
+        self.count_unmatched()
+    }
+
     /// Counts a line that answers no call. Returns the number of such lines since the last event, if another event is due.
     fn count_unmatched(&mut self) -> Option<u64> {
         self.unmatched.get_or_insert_default().add(Instant::now())
@@ -220,12 +230,17 @@ impl MuxState {
 
     /// Ends the calls that were sent on the transport's stream, which was lost. Returns the callers to wake.
     fn end_sent(&mut self, reason: &ConnectionError) -> Vec<Waker> {
-        self.fail_sent(&CallFailure::lost(Execution::without_reply(reason), reason))
+        let mut wakers = Vec::new();
+        if self.sent_before_other_line > 0 {
+            let failure = CallFailure::unanswered(reason, true);
+            wakers = self.fail_sent(self.sent_before_other_line, &failure);
+        }
+        wakers.extend(self.fail_sent(self.sent, &CallFailure::unanswered(reason, false)));
+        wakers
     }
 
-    /// Ends the calls that were sent. Returns the callers to wake.
-    fn fail_sent(&mut self, failure: &CallFailure) -> Vec<Waker> {
-        let sent = self.sent;
+    /// Ends the calls whose requests are among the first `sent` bytes. Returns the callers to wake.
+    fn fail_sent(&mut self, sent: u64, failure: &CallFailure) -> Vec<Waker> {
         let calls = self.calls.iter_mut().filter(|call| call.end <= sent);
         calls
             .filter_map(|call| call.fail(failure.clone()))
@@ -638,7 +653,15 @@ impl MuxStream {
         let mut reply = Vec::with_capacity(INITIAL_BUFFER_BYTES);
         let mut charge = budget.stream();
         let mut counted_from = SMALL_REPLY_BYTES + 1;
-        while let Some(chunk) = recv.read_chunk().await? {
+        loop {
+            let read = recv.read_chunk().await;
+            if !matches!(read, Ok(Some(_))) {
+                let has_part = read.is_err() && (!reply.is_empty() || splitter.is_skipping());
+                if has_part || splitter.has_blank_lines() {
+                    self.record_other_line();
+                }
+            }
+            let Some(chunk) = read? else { break };
             splitter.feed(chunk);
             self.deliver_all(&mut splitter, &mut reply, budget)?;
             if reply.len() >= counted_from {
@@ -661,6 +684,13 @@ impl MuxStream {
                 self.deliver(None, &mut reply, budget)
             }
         }
+    }
+
+    /// Records that a blank line or a part of a line has arrived, which answers no call.
+    #[cold]
+    fn record_other_line(&self) {
+        let mut state = self.state();
+        state.sent_before_other_line = state.sent;
     }
 
     /// Counts the part of a reply that is held, and waits for room for the rest. Discards the reply and fails its call if
@@ -761,8 +791,14 @@ impl MuxStream {
                 self.fail_all(failure, reply)
             }
             Addressee::None if self.fail_by_item(reply) => Ok(()),
-            Addressee::Unknown | Addressee::None => {
+            // The reply to a notification.
+            Addressee::Unknown => {
                 let since = self.state().count_unmatched();
+                log_unmatched(since, None, reply);
+                Ok(())
+            }
+            Addressee::None => {
+                let since = self.state().record_unmatched();
                 log_unmatched(since, None, reply);
                 Ok(())
             }
@@ -773,8 +809,9 @@ impl MuxStream {
     #[cold]
     fn fail_all(&self, failure: CallFailure, line: &[u8]) -> Result<(), StreamLost> {
         let mut state = self.state();
-        let since = state.count_unmatched();
-        let wakers = state.fail_sent(&failure);
+        let since = state.record_unmatched();
+        let sent = state.sent;
+        let wakers = state.fail_sent(sent, &failure);
         drop(state);
         log_unmatched(since, None, line);
         let are_ended = !wakers.is_empty();
@@ -841,7 +878,7 @@ impl MuxStream {
                     true => None,
                     false => {
                         state.has_surplus_replies = true;
-                        state.count_unmatched()
+                        state.record_unmatched()
                     }
                 };
                 log_unmatched(since, Some(id), reply);

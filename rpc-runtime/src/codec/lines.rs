@@ -29,6 +29,7 @@ pub(crate) struct LineSplitter {
     limit: usize,
     /// The reason why the remaining bytes of the message are skipped: [`Line::TooLarge`] or [`Line::Discarded`].
     skipping: Option<Line>,
+    has_blank_lines: bool,
 }
 
 impl LineSplitter {
@@ -37,7 +38,13 @@ impl LineSplitter {
             chunk: Bytes::new(),
             limit,
             skipping: None,
+            has_blank_lines: false,
         }
+    }
+
+    /// Returns `true` if a blank line was skipped.
+    pub(crate) fn has_blank_lines(&self) -> bool {
+        self.has_blank_lines
     }
 
     /// Takes the next bytes of the stream. The previous bytes must be used up: [`LineSplitter::split_next`] has
@@ -68,8 +75,9 @@ impl LineSplitter {
     #[inline]
     fn skip_blank(&mut self) {
         if self.chunk.first().is_some_and(is_blank) {
-            let blank = self.chunk.iter().take_while(|byte| is_blank(byte)).count();
-            self.chunk.advance(blank);
+            let count = self.chunk.iter().take_while(|byte| is_blank(byte)).count();
+            let blank = self.chunk.split_to(count);
+            self.has_blank_lines |= blank.contains(&b'\n');
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::client::call::Call;
 use crate::client::connection::{ClientConnection, StreamPermit};
 use crate::client::decode::{restore, with_parser};
-use crate::client::dedicated_stream::{DedicatedRequest, lost_call};
+use crate::client::dedicated_stream::{DedicatedRequest, lost_call, unanswered};
 use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::Client;
 use crate::client::method::DeclaredMethod;
@@ -450,6 +450,8 @@ struct ItemReceiver {
     charge: ReceivedLine,
     stage: LineStage,
     has_items: bool,
+    /// `true` once a line was received that is neither an item nor a response of the call.
+    has_other_lines: bool,
     _permit: StreamPermit,
     _window: Option<ItemWindow>,
     /// Sends the call's items.
@@ -517,6 +519,7 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
         stage: LineStage::Received,
         connection,
         has_items: false,
+        has_other_lines: false,
         upload,
     }))
 }
@@ -623,11 +626,12 @@ impl ItemReceiver {
     }
 
     fn lost(&self, lost: StreamLost) -> CallFailure {
-        let execution = match self.has_items {
-            true => Execution::MayHaveExecuted,
-            false => Execution::without_reply(&lost.clone().into()),
-        };
-        lost_call(&self.connection, execution, lost)
+        if self.has_items {
+            return lost_call(&self.connection, Execution::MayHaveExecuted, lost);
+        }
+        let has_part = !self.line.is_empty();
+        let has_other_lines = self.has_other_lines || self.splitter.has_blank_lines();
+        unanswered(&self.connection, lost, has_other_lines || has_part)
     }
 
     /// Decodes the line: an item, or the response after the last item, with its metadata. Returns `None` if it is another
@@ -698,6 +702,7 @@ impl ItemReceiver {
         restore(line, length);
         if is_of_no_call(line) {
             self.connection.log_unmatched(line);
+            self.has_other_lines = true;
             return None;
         }
         let found = item_id(line).or_else(|| reply_id(line)).map(CallId);

@@ -6,6 +6,7 @@ mod cancellation;
 mod foreign;
 mod room;
 mod timeouts;
+mod unanswered;
 mod waiting;
 
 use std::time::Duration;
