@@ -92,7 +92,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The certificate names `localhost`, and not the address.
     match trusting.connect(address).await {
-        Err(ConnectError::Untrusted(UntrustedReason::WrongName)) => println!("refused by address"),
+        Err(ConnectError::Untrusted(UntrustedReason::WrongName { .. })) => {
+            println!("refused by address")
+        }
         other => println!("{other:?}"),
     }
     client.close().await;

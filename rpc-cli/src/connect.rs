@@ -396,10 +396,10 @@ fn advise(error: &ConnectError, target: &Address) -> Failure {
             UntrustedReason::UnknownIssuer | UntrustedReason::Authority => failure
                 .tip("`--ca FILE` trusts the authority, or the self-signed certificate, in a PEM file")
                 .tip("`--pin SHA256` trusts one certificate by its fingerprint"),
-            UntrustedReason::NotPinned => {
+            UntrustedReason::NotPinned { .. } => {
                 failure.tip("if the server has a new certificate, pass its fingerprint with `--pin SHA256`")
             }
-            UntrustedReason::WrongName => {
+            UntrustedReason::WrongName { .. } => {
                 failure.tip("`--server-name NAME` sets the name that the certificate must have")
             }
             _ => failure,

@@ -408,6 +408,7 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
         false => generated!(_),
     };
     let schemas = schemas(model);
+    let write_message = write_message(variants);
     let travels = implementation(
         model,
         generated! {
@@ -415,6 +416,7 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
             fn code(&self) -> __rpc::i64 {
                 match #variant { #(#codes)* }
             }
+            #write_message
             fn write_data(&self, data: __rpc::DataWriter<'_>) {
                 match #variant { #(#writes)* }
             }
@@ -594,6 +596,28 @@ fn schema(variant: &Variant<'_>, knows: &Ident) -> TokenStream {
         }
     };
     generated!(#(#cfgs)* __rpc::DataSchema::#schema)
+}
+
+/// Generates the method that writes the message, for an error with a transparent variant: it writes the message of the error
+/// that the variant holds.
+fn write_message(variants: &[Variant<'_>]) -> Option<TokenStream> {
+    variants.iter().find_map(Variant::held)?;
+    let messages = variants.iter().map(|variant| {
+        let Variant { path, cfgs, .. } = variant;
+        match variant.held() {
+            Some(held) => {
+                let (pattern, binding) = (variant.pattern(), &held.binding);
+                let write = held.method("write_message");
+                generated!(#(#cfgs)* #pattern => #write(#binding, f),)
+            }
+            None => generated!(#(#cfgs)* #path { .. } => __rpc::Display::fmt(self, f),),
+        }
+    });
+    Some(generated! {
+        fn write_message(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            match self { #(#messages)* }
+        }
+    })
 }
 
 fn write(variant: &Variant<'_>) -> TokenStream {

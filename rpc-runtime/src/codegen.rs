@@ -3,7 +3,7 @@
 pub use core::clone::Clone;
 pub use core::convert::{AsRef, From};
 pub use core::default::Default;
-pub use core::fmt::{Debug, Formatter, Result as FmtResult};
+pub use core::fmt::{Debug, Display, Formatter, Result as FmtResult};
 pub use core::future::Future;
 pub use core::marker::{PhantomData, Send, Sync, Unpin};
 pub use core::option::Option::{self, None, Some};

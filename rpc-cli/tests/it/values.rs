@@ -76,8 +76,7 @@ fn number_of_any_length_is_sent_and_printed_digit_by_digit() {
 fn number_past_every_double_is_refused_and_printed_if_it_arrives() {
     let server = echo();
     let ended = server.rpc("call", &["m", "--undescribed", "[1e400]"]);
-    let expected =
-        "error: the arguments or items cannot be sent: a number is larger than any double\n";
+    let expected = "error: the arguments cannot be sent: a number is larger than any double\n";
     assert_eq!((ended.status, ended.stderr.as_str()), (2, expected));
     let server = Hostile::answering_lines(|line| {
         let request: Request<'_> = serde_json::from_slice(line).unwrap();

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::client::batch_entry::{
@@ -18,7 +18,7 @@ use crate::client::call::Call;
 use crate::client::connection::ClientConnection;
 use crate::client::decode::{restore, with_parser};
 use crate::client::dedicated_stream::{self, DedicatedRequest, reported_deadline};
-use crate::client::error::{CallError, CallFailure};
+use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::{Client, ClientInner};
 use crate::client::layered_entry::{LayeredEntry, poll_all};
 use crate::client::notification::Notification;
@@ -130,7 +130,8 @@ impl Batch {
     /// Sets the time limit of [`send`](Self::send), counted from its first poll. Defaults to the client's
     /// [timeout](crate::ClientBuilder::timeout), which is none by default.
     ///
-    /// When the time is over, the batch ends with [`CallError::Timeout`], and the server stops its handlers.
+    /// When the time is over, the batch ends with [`CallError::Timeout`], and the server stops its handlers. If there was no
+    /// connection all the time, it ends with [`CallError::Connection`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.time.timeout = Some(timeout);
         self
@@ -221,19 +222,24 @@ impl Batch {
             return Err(CallError::Timeout);
         }
         let client = Arc::clone(&self.client);
+        let has_connection = AtomicBool::new(false);
         let sent = match layered.is_empty() {
             true => {
-                let exchange = self.exchange(&mut replies);
+                let exchange = self.exchange(&mut replies, &has_connection);
                 client.timers.limit(remaining, exchange).await
             }
             false => {
-                let exchange = self.exchange_layered(&mut layered, &mut replies);
+                let exchange = self.exchange_layered(&mut layered, &mut replies, &has_connection);
                 let sent = client.timers.limit(remaining, exchange).await;
                 layered.into_iter().for_each(LayeredEntry::time_out);
                 sent
             }
         };
-        sent.unwrap_or(Err(CallError::Timeout)).map(|()| replies)
+        match sent {
+            Some(sent) => sent.map(|()| replies),
+            None if has_connection.load(Ordering::Relaxed) => Err(CallError::Timeout),
+            None => Err(client.not_connected(Execution::NotSent).into()),
+        }
     }
 
     /// Sends the entries as their middleware asks, and puts their results into `replies`.
@@ -241,6 +247,7 @@ impl Batch {
         &mut self,
         entries: &mut [LayeredEntry],
         replies: &mut BatchResponse,
+        has_connection: &AtomicBool,
     ) -> Result<(), CallError> {
         let limit = self.time.remaining();
         entries.iter_mut().for_each(|entry| entry.begin(limit));
@@ -262,7 +269,7 @@ impl Batch {
                 continue;
             }
             let sent = {
-                let mut exchange = pin!(self.exchange(replies));
+                let mut exchange = pin!(self.exchange(replies, has_connection));
                 poll_fn(|cx| {
                     // An entry may end, or be run again, without the reply.
                     let _ = poll_all(entries, cx);
@@ -289,9 +296,14 @@ impl Batch {
     }
 
     /// Sends the message, and waits for the replies.
-    async fn exchange(&mut self, replies: &mut BatchResponse) -> Result<(), CallError> {
+    async fn exchange(
+        &mut self,
+        replies: &mut BatchResponse,
+        has_connection: &AtomicBool,
+    ) -> Result<(), CallError> {
         let message = self.message.end();
         let connection = self.client.next_connection(None).await?;
+        has_connection.store(true, Ordering::Relaxed);
         connection.record_call();
         if self.message.ids.is_empty() {
             dedicated_stream::notify(connection, message).await?;
@@ -378,7 +390,7 @@ impl BatchResponse {
             // The server sent one error for the whole batch.
             let response = ResponseMessage::read(root)?;
             if !response.outcome.is_error() {
-                let received = CallFailure::OtherReply(CallFailure::excerpt_of(root));
+                let received = CallFailure::SingleReply(CallFailure::excerpt_of(root));
                 return Some(Err(received.into()));
             }
             retire_if_draining(&response.outcome);

@@ -276,6 +276,10 @@ impl<R> ClientBuilder<R> {
 
     /// Sets whether calls wait, within their timeout, while there is no connection. Defaults to `true`.
     ///
+    /// A call that has no timeout waits until there is a connection, or until the client is closed. A call whose timeout ends
+    /// before that was not sent, and returns [`CallError::Connection`](crate::CallError::Connection) with the reason why the
+    /// last attempt to connect failed ([`ConnectionError::NotConnected`](crate::ConnectionError::NotConnected)).
+    ///
     /// With `false` calls fail with [`Execution::NotSent`](crate::Execution::NotSent) from the time when an attempt to
     /// reconnect has failed until an attempt succeeds.
     pub fn wait_for_ready(mut self, wait: bool) -> Self {

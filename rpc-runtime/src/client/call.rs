@@ -186,8 +186,9 @@ impl<T, E> Call<T, E> {
     /// Sets the time limit, counted from the first poll. Defaults to the client's [timeout](crate::ClientBuilder::timeout),
     /// which is none by default.
     ///
-    /// When the time is over, the call ends with [`CallError::Timeout`], and the server stops the handler. A deadline that
-    /// the call inherits applies as well: see [Deadlines](#deadlines).
+    /// When the time is over, the call ends with [`CallError::Timeout`], and the server stops the handler. If there was no
+    /// connection, it ends with [`CallError::Connection`] instead. A deadline that the call inherits applies as well: see
+    /// [Deadlines](#deadlines).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.dispatch.outgoing.options.time.timeout = Some(timeout);
         self

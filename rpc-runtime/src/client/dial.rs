@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::client::address::{Address, AddressError};
 use crate::client::happy_eyeballs::{alternate, first_success};
 use crate::client::retry::backoff::Backoff;
+use crate::codec::escape::Escaped;
 use crate::description::names::DuplicateMethod;
 use crate::tls::{
     HandshakeResult, Identity, ServerTrust, TlsError, UntrustedReason, Verifier, client_config,
@@ -51,7 +52,7 @@ impl Dialer {
         let mut failure = Failure::default();
         let dialed = async {
             let resolved = self.address.resolve().await;
-            let candidates = alternate(resolved.map_err(ConnectError::Resolve)?);
+            let candidates = alternate(resolved.map_err(|error| self.unresolved(&error))?);
             self.connect_to_any(candidates, &mut failure).await
         };
         match tokio::time::timeout(limit, dialed).await {
@@ -60,6 +61,12 @@ impl Dialer {
             Ok(Ok(None)) => Err(failure.of_all()),
             Err(_) => Err(failure.of_some()),
         }
+    }
+
+    /// Returns the error of a host that cannot be resolved, which names the host.
+    fn unresolved(&self, error: &std::io::Error) -> ConnectError {
+        let reason = format!("{}: {error}", Escaped(self.address.host()));
+        ConnectError::Resolve(std::io::Error::new(error.kind(), reason))
     }
 
     /// Connects to one of several addresses of the server. Returns `None` if all attempts have failed.
@@ -131,6 +138,9 @@ fn informativeness(error: &ConnectError) -> u8 {
 
 /// The reason why no connection could be made.
 ///
+/// The text says what failed and why, in one line, so no error has a [source](std::error::Error::source). Text of the peer is
+/// escaped.
+///
 /// ```
 /// use rpc_runtime::{Client, ConnectError};
 ///
@@ -153,8 +163,8 @@ pub enum ConnectError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The name cannot be resolved to an address.
-    #[error("cannot find the host")]
-    Resolve(#[source] std::io::Error),
+    #[error("cannot find the host {0}")]
+    Resolve(std::io::Error),
     /// The trust settings cannot be used.
     #[error(transparent)]
     Trust(#[from] TlsError),
@@ -183,12 +193,12 @@ pub enum ConnectError {
     /// The server refused the connection, the connection was lost during the handshake, or the client is closed.
     #[error("the connection was not made: {0}")]
     Refused(ConnectionError),
-    /// None of several servers can be reached. The source is the error of the last attempt with one of them.
-    #[error("no server can be reached")]
-    AllUnreachable(#[source] Arc<ConnectError>),
+    /// None of several servers can be reached. Holds the error of the last attempt with one of them.
+    #[error("no server can be reached: {0}")]
+    AllUnreachable(Arc<ConnectError>),
     /// No local socket can be opened.
-    #[error("cannot open a socket")]
-    Socket(#[source] std::io::Error),
+    #[error("cannot open a socket: {0}")]
+    Socket(std::io::Error),
     /// A setting of the transport is outside its range.
     #[error(transparent)]
     Transport(#[from] TransportSettingsError),

@@ -100,7 +100,7 @@ impl Dispatch {
         let mut outgoing = client.take_outgoing();
         let held = match outgoing.request.encode(method, &params) {
             Ok(()) => Held::Nothing,
-            Err(error) => Held::EncodeError(error.to_string().into()),
+            Err(error) => Held::EncodeError(unsendable(&error)),
         };
         Self {
             method: method.declared(),
@@ -169,13 +169,7 @@ impl Dispatch {
             self.progress = Progress::Done;
         } else if self.timer.is_some() {
             ready!(self.poll_timeout(cx));
-            let failure = match self.progress {
-                // The request waits for room in its shared stream.
-                Progress::Sending {
-                    waiter: Some(_), ..
-                } => CallFailure::TimedOutUnread,
-                _ => CallFailure::TimedOut,
-            };
+            let failure = self.timed_out();
             self.cancel();
             return Poll::Ready(Err(failure));
         }
@@ -222,6 +216,25 @@ impl Dispatch {
     /// Resolves when the time is over.
     pub(super) fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         poll_timer(&mut self.timer, cx)
+    }
+
+    /// Returns the failure of a call whose time is over, which says what it waited for.
+    #[cold]
+    pub(super) fn timed_out(&self) -> CallFailure {
+        match self.progress {
+            // The request waits for room in its shared stream.
+            Progress::Sending {
+                waiter: Some(_), ..
+            } => CallFailure::TimedOutUnread,
+            Progress::Sending { .. } if self.picker.connection().is_none() => {
+                let execution = match self.attempts.sent() {
+                    0 => Execution::NotSent,
+                    _ => Execution::NotExecuted,
+                };
+                self.client.not_connected(execution)
+            }
+            _ => CallFailure::TimedOut,
+        }
     }
 
     /// Returns `true` if the time is over.
@@ -547,6 +560,12 @@ impl Dispatch {
         }
         self.progress = Progress::Done;
     }
+}
+
+/// Describes arguments that cannot be written as JSON.
+#[cold]
+pub(super) fn unsendable(error: &serde_json::Error) -> Box<str> {
+    format!("the arguments cannot be sent: {error}").into()
 }
 
 impl Drop for Dispatch {

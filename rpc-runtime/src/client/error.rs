@@ -1,13 +1,12 @@
 //! Errors of calls.
 
 use std::convert::Infallible;
-
-use thiserror::Error;
+use std::fmt;
 
 use crate::codec::de::Value;
 use crate::codec::error::{ErrorObject, RpcError};
 use crate::codec::error_code::{code, is_reserved};
-use crate::codec::escape::{Escaped, Excerpt};
+use crate::codec::escape::{Escaped, Excerpt, Message};
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
 use crate::codec::ser;
@@ -33,55 +32,76 @@ use crate::transport::ConnectionError;
 /// }
 /// # }
 /// ```
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CallError<E = Infallible> {
     /// The handler's own error.
-    #[error("{0:#}")]
     Application(E),
     /// An error that the method does not declare: an error of the protocol, or an error with a code that this client does
     /// not know.
-    #[error("{0:#}")]
     Remote(ErrorObject),
-    /// The time limit is over, by the clock of this side or of the server.
-    #[error("the call took too long")]
+    /// The time limit is over, by the clock of this side or of the server. If the call was not sent, since there was no
+    /// connection all the time, it ends with [`Connection`](Self::Connection) instead.
     Timeout,
     /// The time limit is over, and the call did not start, because it waited for a limit of this side or of the server. The
     /// text names the limit.
     ///
     /// If the server has the limit, the client usually finds first that the time is over, and returns
     /// [`Timeout`](Self::Timeout). The server then logs the limit.
-    #[error("the call took too long and did not start: {0}")]
     TimeoutAtLimit(String),
     /// The server replied that the call was cancelled.
-    #[error("the call was cancelled")]
     Cancelled,
     /// The server is shutting down and ended a stream of items before its end.
     ///
     /// The items received are valid. A caller that knows where to continue can call again; the call uses another connection.
-    #[error("the server is shutting down and ended the stream of items")]
     StreamEnded,
-    /// There is no connection, or the connection was lost before a reply arrived.
-    #[error("{execution}: {reason}")]
+    /// There was no connection within the time limit, or the connection was lost before a reply arrived.
     Connection {
         /// The execution status, which says whether the handler may have run.
         execution: Execution,
-        /// The reason why the connection was lost.
+        /// The reason why the connection was lost, or why there was none.
         reason: ConnectionError,
     },
-    /// The arguments or an item cannot be written as JSON.
+    /// The arguments or an item cannot be written as JSON. The text names the argument, or the position of the item, counted
+    /// from 1.
     ///
     /// If it was the arguments, nothing was sent. If it was an item, the request was sent before it, so the handler may have
     /// run, and the call was cancelled.
-    #[error("the arguments or items cannot be sent: {0}")]
     Encode(String),
     /// The reply cannot be decoded as the result of the method, or the received line is no reply to this call: it has another
     /// id or none, or the reply to a batch has no entry for the call. The handler may have run.
     ///
     /// A future that is polled after its call has ended returns this error as well.
-    #[error("the reply cannot be read: {0}")]
     Decode(String),
 }
+
+/// Says what a log needs in one line: the cause is part of it, and no error has a [source](std::error::Error::source). Text of
+/// the peer is escaped as by [`Escaped`](crate::Escaped), and a message is truncated to 1,024 bytes.
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Application(error) => Message(format_args!("{error:#}")).fmt(f),
+            Self::Remote(error) => write!(f, "{error:#}"),
+            Self::Timeout => f.write_str("the call took too long"),
+            Self::TimeoutAtLimit(limit) => {
+                write!(
+                    f,
+                    "the call took too long and did not start: {}",
+                    Message(limit)
+                )
+            }
+            Self::Cancelled => f.write_str("the call was cancelled"),
+            Self::StreamEnded => {
+                f.write_str("the server is shutting down and ended the stream of items")
+            }
+            Self::Connection { execution, reason } => write!(f, "{execution}: {reason}"),
+            Self::Encode(reason) => Message(reason).fmt(f),
+            Self::Decode(reason) => write!(f, "the reply cannot be read: {}", Message(reason)),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for CallError<E> {}
 
 /// The execution status of a call that has no reply: not sent, not executed, or unknown.
 ///
@@ -127,8 +147,8 @@ impl Execution {
     }
 }
 
-impl std::fmt::Display for Execution {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotSent => "the call was not sent",
             Self::NotExecuted => "the call was not executed",
@@ -353,6 +373,8 @@ pub(super) enum CallFailure {
     MalformedReply(Box<str>),
     /// The received message belongs to another call. Holds the start of the message.
     OtherReply(Box<str>),
+    /// A single response was received for a batch, which is answered with an array. Holds the start of the message.
+    SingleReply(Box<str>),
     /// A result was received for a call whose result is a stream of items. Holds the start of the result.
     UnexpectedResult(Box<str>),
     /// An item was received for a call that takes no items, and more may follow. Holds the start of the message.
@@ -433,6 +455,9 @@ impl<E> From<CallFailure> for CallError<E> {
             CallFailure::OtherReply(received) => {
                 Self::Decode(format!("it has another id than the call: {received}"))
             }
+            CallFailure::SingleReply(received) => Self::Decode(format!(
+                "it is a single response, and the reply to a batch is an array: {received}"
+            )),
             CallFailure::UnexpectedItem(received) => Self::Decode(format!(
                 "it is an item, and the method returns a single result: {received}"
             )),

@@ -13,7 +13,7 @@ use crate::client::balance::endpoint_list::EndpointList;
 use crate::client::balance::health::EndpointHealth;
 use crate::client::connection::{ClientConnection, ConnectionOwner};
 use crate::client::dial::ConnectError;
-use crate::client::error::CallFailure;
+use crate::client::error::{CallFailure, Execution};
 use crate::client::method::MethodName;
 use crate::client::middleware::chain::{ClientMiddleware, Middlewares};
 use crate::client::middleware::layers::Layers;
@@ -438,6 +438,12 @@ impl ClientInner {
             let _ = found.await;
             picked.unwrap_or(Err(CallFailure::AlreadyCompleted))
         })
+    }
+
+    /// Returns the failure of a call whose time was over while it waited for a connection.
+    #[cold]
+    pub(super) fn not_connected(&self, execution: Execution) -> CallFailure {
+        CallFailure::lost(execution, &self.status.borrow().not_connected())
     }
 
     /// Changes the status. A closed client stays closed.

@@ -11,8 +11,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::client::dedicated_stream;
-use crate::client::dispatch::LARGE;
-use crate::client::error::{CallError, CallFailure};
+use crate::client::dispatch::{LARGE, unsendable};
+use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::{Client, ClientInner};
 use crate::client::metadata::MetadataWriter;
 use crate::client::method::{DeclaredMethod, MessageHead, MethodName};
@@ -65,8 +65,8 @@ use crate::codec::params::encode::{self, Sent, SentParams};
 /// # Timeouts
 /// The time limit of a notification is its [`timeout`](Self::timeout), or else the timeout of the
 /// [client](crate::ClientBuilder::timeout). It applies while the notification waits for a connection or for room in its
-/// stream. A notification that times out is not sent and ends with [`CallError::Timeout`], or with
-/// [`CallError::TimeoutAtLimit`] if there was no room in its stream.
+/// stream. A notification that times out is not sent and ends with [`CallError::Connection`] if there was no connection, with
+/// [`CallError::TimeoutAtLimit`] if there was no room in its stream, and otherwise with [`CallError::Timeout`].
 ///
 /// # Panics
 /// A notification with a timeout panics if it has to wait in a tokio runtime without timers.
@@ -153,7 +153,7 @@ impl Notification {
         let encoded = outgoing.request.encode(method, &params);
         Self {
             outgoing,
-            encode_error: encoded.err().map(|error| error.to_string().into()),
+            encode_error: encoded.err().map(|error| unsendable(&error)),
             is_unreliable: false,
             picker: Picker::default(),
             progress: Sending::New,
@@ -261,6 +261,9 @@ impl Notification {
             ready!(self.poll_timeout(cx));
             return Poll::Ready(Err(match self.progress {
                 Sending::Waiting(Some(_)) => CallFailure::TimedOutUnread,
+                _ if self.picker.connection().is_none() => {
+                    self.client.not_connected(Execution::NotSent)
+                }
                 _ => CallFailure::TimedOut,
             }));
         }

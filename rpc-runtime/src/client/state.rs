@@ -167,6 +167,21 @@ impl Status {
         matches!(self.state, ConnectionState::Closed(_))
     }
 
+    /// Returns the reason for a call whose time was over while it waited for a connection.
+    #[cold]
+    pub(super) fn not_connected(&self) -> ConnectionError {
+        let reason = match &self.state {
+            ConnectionState::Closed(reason) => return reason.clone(),
+            ConnectionState::Connecting { lost, error } => match error {
+                Some(error) => format!("{lost}; the last attempt to connect failed: {error}"),
+                None => format!("{lost}; no attempt to connect has ended"),
+            },
+            ConnectionState::Idle => "no attempt to connect has ended".into(),
+            ConnectionState::Connected => "the connection takes no calls".into(),
+        };
+        ConnectionError::NotConnected(reason)
+    }
+
     /// Picks the connection of a call; not `failed`, if possible. Returns `None` if the call must wait for a connection, and
     /// an error if it must not.
     #[inline]

@@ -13,7 +13,7 @@ use crate::codec::arena::Arena;
 use crate::codec::de::Value;
 use crate::codec::envelope::{DATA, write_error};
 use crate::codec::error_code::code;
-use crate::codec::escape::Excerpt;
+use crate::codec::escape::{Excerpt, Message};
 use crate::codec::params::decode::{Arguments, Parameter, Params};
 use crate::codec::params::encode::{Sent, SentParams};
 use crate::codec::parser::Parser;
@@ -52,6 +52,12 @@ pub trait RpcError: fmt::Display + Sized {
 
     /// Returns the error's code.
     fn code(&self) -> i64;
+
+    /// Writes the message that is sent. An [`ErrorObject`], which displays its message escaped, writes it as it is.
+    #[doc(hidden)]
+    fn write_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt(f)
+    }
 
     /// Writes the error's data.
     #[doc(hidden)]
@@ -119,6 +125,10 @@ impl<E: RpcError> RpcError for Box<E> {
         (**self).code()
     }
 
+    fn write_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).write_message(f)
+    }
+
     fn write_data(&self, data: DataWriter<'_>) {
         (**self).write_data(data);
     }
@@ -146,12 +156,21 @@ pub(super) fn check_code(code: i64) -> Result<(), Unwritable> {
     }
 }
 
+/// Displays the message that is sent for an error.
+struct SentMessage<'e, E>(&'e E);
+
+impl<E: RpcError> fmt::Display for SentMessage<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write_message(f)
+    }
+}
+
 /// Appends the error part of a response, including its end.
 pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
     check_code(error.code())?;
     let mut failure = None;
     write_error(out, error.code(), |out| {
-        let message = ser::write_display(error, out);
+        let message = ser::write_display(&SentMessage(error), out);
         failure = message.err().map(serde_json::Error::custom);
     });
     error.write_data(DataWriter {
@@ -321,7 +340,7 @@ impl<'de> ErrorData<'_, 'de> {
 /// assert_eq!(error.raw_data(), Some(r#"["pear","plum"]"#));
 /// assert_eq!(error.data::<Vec<String>>().unwrap(), ["pear", "plum"]);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ErrorObject {
     code: i64,
     message: Cow<'static, str>,
@@ -358,7 +377,8 @@ impl ErrorObject {
         self.code
     }
 
-    /// Returns the message, a sentence for people.
+    /// Returns the message, a sentence for people. It is as received: a peer may have put control characters into it, and any
+    /// number of bytes. [`Display`](fmt::Display) escapes and truncates it.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -389,11 +409,12 @@ impl ErrorObject {
         let data = data.and_then(|data| std::str::from_utf8(data).ok());
         Self {
             code: error.code(),
-            message: Cow::Owned(error.to_string()),
+            message: Cow::Owned(SentMessage(error).to_string()),
             data: data.map(Into::into),
             unwritable: failure.map(|error| error.to_string().into()),
         }
     }
+
     /// Returns the reason why the data cannot be sent, if it cannot.
     pub(crate) fn unwritable(&self) -> Option<&str> {
         self.unwritable.as_deref()
@@ -409,11 +430,24 @@ impl ErrorObject {
     }
 }
 
-/// Shows the message. The alternate form (`{:#}`) adds the code and the start of the data, as [`CallError`](crate::CallError)
-/// does.
+/// Shows the message, escaped as by [`Escaped`](crate::Escaped) and truncated to 1,024 bytes, so that it can be logged even if
+/// it is that of a hostile peer. The alternate form (`{:#}`) adds the code and the start of the data, as
+/// [`CallError`](crate::CallError) does.
+///
+/// ```
+/// use rpc_runtime::ErrorObject;
+///
+/// let error = ErrorObject::new(7, "no\nsuch user").with_data(&"ada");
+/// assert_eq!(error.to_string(), r"no\nsuch user");
+/// assert_eq!(format!("{error:#}"), r#"no\nsuch user (code 7): "ada""#);
+/// assert_eq!(error.message(), "no\nsuch user");
+/// ```
 impl fmt::Display for ErrorObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        match &*self.message {
+            "" => f.write_str("error without a message")?,
+            message => Message(message).fmt(f)?,
+        }
         if !f.alternate() {
             return Ok(());
         }
@@ -425,11 +459,27 @@ impl fmt::Display for ErrorObject {
     }
 }
 
+/// Shows the message and the data, escaped and truncated.
+impl fmt::Debug for ErrorObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = self.data.as_ref().map(|data| Excerpt(data.as_bytes()));
+        f.debug_struct("ErrorObject")
+            .field("code", &self.code)
+            .field("message", &Message(&self.message))
+            .field("data", &data.map(|data| data.to_string()))
+            .finish_non_exhaustive()
+    }
+}
+
 impl std::error::Error for ErrorObject {}
 
 impl RpcError for ErrorObject {
     fn code(&self) -> i64 {
         self.code
+    }
+
+    fn write_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 
     fn write_data(&self, data: DataWriter<'_>) {

@@ -5,6 +5,9 @@ use std::fmt::{self, Display, Formatter, Write};
 /// The maximum length of escaped text, in bytes.
 const MAX_BYTES: usize = 128;
 
+/// The maximum length of an escaped message, in bytes.
+const MAX_MESSAGE_BYTES: usize = 1 << 10;
+
 /// Displays text on one line, without control characters and truncated to 128 bytes, so that a peer's text can neither
 /// forge a line of the log nor fill it.
 ///
@@ -31,14 +34,31 @@ impl<T: Display> fmt::Debug for Escaped<T> {
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut truncated = Truncated {
-            out: f,
-            left: MAX_BYTES,
-        };
-        match write!(truncated, "{}", self.0) {
-            Ok(()) => Ok(()),
-            Err(_) => f.write_char('…'),
-        }
+        write_escaped(&self.0, MAX_BYTES, f)
+    }
+}
+
+/// Displays the text of an error like [`Escaped`], truncated to 1,024 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<T>(pub(crate) T);
+
+impl<T: Display> fmt::Debug for Message<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl<T: Display> Display for Message<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write_escaped(&self.0, MAX_MESSAGE_BYTES, f)
+    }
+}
+
+fn write_escaped(text: &impl Display, left: usize, f: &mut Formatter<'_>) -> fmt::Result {
+    let mut truncated = Truncated { out: f, left };
+    match write!(truncated, "{text}") {
+        Ok(()) => Ok(()),
+        Err(_) => f.write_char('…'),
     }
 }
 

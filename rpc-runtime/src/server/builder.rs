@@ -418,8 +418,8 @@ impl<R, L> ServerBuilder<R, L> {
 #[non_exhaustive]
 pub enum BindError {
     /// The address cannot be resolved or bound.
-    #[error("cannot listen on the address")]
-    Address(#[source] std::io::Error),
+    #[error("cannot listen on the address: {0}")]
+    Address(std::io::Error),
     /// A setting of the transport is outside its range.
     #[error(transparent)]
     Transport(#[from] TransportSettingsError),

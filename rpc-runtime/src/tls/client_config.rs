@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::sync::OnceCell;
 
 use crate::sync::{Mutex, MutexGuard, lock};
+use crate::tls::certificate::sha256;
 use crate::tls::error::TlsError;
 use crate::tls::exact::{Purpose, verify_itself};
 use crate::tls::identity::Identity;
@@ -193,7 +194,10 @@ impl ServerCertVerifier for ServerVerifier {
                 )
             },
         );
-        checked.inspect_err(|error| *self.handshake_result.reason() = Some(untrusted_reason(error)))
+        checked.inspect_err(|error| {
+            let reason = untrusted_reason(error, sha256(end_entity));
+            *self.handshake_result.reason() = Some(reason);
+        })
     }
 
     verify_signatures!();

@@ -7,15 +7,15 @@ use thiserror::Error;
 
 /// The error when a certificate, a private key or trust anchors cannot be used.
 ///
-/// The text names the file, what was found in it, and what to do, if possible the command. It never contains anything of
-/// a private key.
+/// The text names the file, what was found in it or why it cannot be read, and what to do, if possible the command. It never
+/// contains anything of a private key. The cause is part of it, so no error has a [source](std::error::Error::source).
 ///
 /// ```
 /// use rpc_runtime::tls::TlsError;
 /// use rpc_runtime::{Identity, Trust};
 ///
 /// match Trust::pem_file("no/such/file.pem") {
-///     Err(TlsError::File { path, source }) => println!("{}: {source}", path.display()),
+///     Err(TlsError::File { path, error }) => println!("{}: {error}", path.display()),
 ///     other => panic!("{other:?}"),
 /// }
 /// assert!(matches!(Trust::pem(b"no PEM"), Err(TlsError::Certificate { .. })));
@@ -39,12 +39,12 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum TlsError {
     /// The file could not be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     File {
         /// The path of the file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The PEM text contains no readable certificate.
     #[error("cannot use the certificates{}: {reason}", In(path.as_deref()))]

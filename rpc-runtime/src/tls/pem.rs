@@ -79,8 +79,8 @@ impl<'a> Pem<'a> {
 
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let read = std::fs::read(path).map(Zeroizing::new);
-    read.map_err(|source| TlsError::File {
+    read.map_err(|error| TlsError::File {
         path: path.to_owned(),
-        source,
+        error,
     })
 }

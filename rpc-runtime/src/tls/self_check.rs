@@ -2,6 +2,7 @@
 
 use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::tls::exact::{Purpose, verify_itself};
@@ -29,7 +30,7 @@ impl Identity {
         let mut faults: Vec<_> = checked
             .err()
             .iter()
-            .map(untrusted_reason)
+            .map(|error| untrusted_reason(error, self.certificate().sha256()))
             .chain(has_no_names(&certificate).then_some(UntrustedReason::NoNames))
             .collect();
         if is_authority(&certificate) {
@@ -60,5 +61,10 @@ fn has_no_names(certificate: &CertificateDer<'_>) -> bool {
         return false;
     };
     let checked = verify_server_name(&parsed, &name);
-    checked.is_err_and(|error| untrusted_reason(&error) == UntrustedReason::NoNames)
+    checked.is_err_and(|error| match error {
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            presented, ..
+        }) => presented.is_empty(),
+        _ => false,
+    })
 }

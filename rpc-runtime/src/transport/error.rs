@@ -67,6 +67,10 @@ pub enum ConnectionError {
     /// The transport failed.
     #[error("{0}")]
     Transport(String),
+    /// There was no connection until the time of the call was over. The text says why the last connection ended, and why the
+    /// last attempt to connect failed.
+    #[error("there was no connection within its time: {0}")]
+    NotConnected(String),
 }
 
 impl ConnectionError {

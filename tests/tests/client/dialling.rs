@@ -177,8 +177,8 @@ async fn lazy_client_sends_nothing_before_its_first_call_and_waits_for_its_serve
     office.call(office.address).await;
     assert!(socket.recv(&mut [0]).is_err());
 
-    let late = soon(desk.add(1, 2).timeout(DEADLINE)).await;
-    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+    let late = soon(desk.add(1, 2).timeout(DEADLINE)).await.unwrap_err();
+    assert!(late.is_retryable(), "{late:?}");
     assert!(matches!(
         soon(states.changed()).await,
         Some(ConnectionState::Connecting {

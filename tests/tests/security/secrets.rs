@@ -212,10 +212,10 @@ fn show_errors(shown: &Shown, secrets: &[String]) {
         panic!("{unusable:?}");
     };
     shown.add("TlsError", &unusable);
-    shown.add("UntrustedReason", &UntrustedReason::WrongName);
+    shown.add("UntrustedReason", &UntrustedReason::UnknownIssuer);
     shown.add(
         "ConnectError",
-        &ConnectError::Untrusted(UntrustedReason::WrongName),
+        &ConnectError::Untrusted(UntrustedReason::UnknownIssuer),
     );
     let no_port = Address::try_from("localhost").unwrap_err();
     shown.add("AddressError", &no_port);

@@ -135,7 +135,11 @@ async fn certificate_for_another_name_is_rejected() {
     let port = serve(identity);
     for trust in [by_certificate.clone(), by_hash] {
         let reason = refusal(connect(trust, "localhost", port).await);
-        assert_eq!(reason, UntrustedReason::WrongName);
+        let text = reason.to_string();
+        assert!(
+            text.contains("is for example.org, and not for localhost"),
+            "{text}"
+        );
     }
     let builder = Client::builder()
         .trust(by_certificate)
@@ -149,9 +153,11 @@ async fn certificate_for_another_name_is_rejected() {
 #[tokio::test]
 async fn expired_certificate_is_rejected() {
     let (trust, identity) = signed(2000, 2001);
-    assert_eq!(
-        refusal(connect(trust, "localhost", serve(identity)).await),
-        UntrustedReason::Expired
+    let reason = refusal(connect(trust, "localhost", serve(identity)).await);
+    let text = reason.to_string();
+    assert!(
+        text.contains("expired on 2001-01-01 00:00:00 UTC"),
+        "{text}"
     );
 }
 
@@ -159,17 +165,24 @@ async fn expired_certificate_is_rejected() {
 async fn certificate_not_yet_valid_is_rejected() {
     let (trust, identity) = signed(2100, 2101);
     let reason = refusal(connect(trust, "localhost", serve(identity)).await);
-    assert_eq!(reason, UntrustedReason::NotYetValid);
+    let text = reason.to_string();
+    assert!(
+        text.contains("not valid before 2100-01-01 00:00:00 UTC"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn certificate_of_an_untrusted_issuer_is_rejected() {
-    let port = serve(Identity::self_signed(["localhost"]).unwrap());
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let own = identity.certificate();
+    let port = serve(identity);
     let other = Identity::self_signed(["localhost"]).unwrap().certificate();
     let reason = refusal(connect(Trust::certificate(other.clone()), "localhost", port).await);
     assert_eq!(reason, UntrustedReason::UnknownIssuer);
     let reason = refusal(connect(Trust::sha256(other.sha256()), "localhost", port).await);
-    assert_eq!(reason, UntrustedReason::NotPinned);
+    let text = reason.to_string();
+    assert!(text.contains(&format!("but {own:?}; ")), "{text}");
     let (authority, _) = signed(2020, 2120);
     let reason = refusal(connect(authority, "localhost", port).await);
     assert_eq!(reason, UntrustedReason::UnknownIssuer);
@@ -231,7 +244,10 @@ async fn authority_as_the_servers_own_certificate_is_rejected_where_it_is_not_tr
     let other = self_signed(&authority_named("localhost")).certificate();
     let [listed, _, pinned] = ways(&other);
     let reason = refusal(connect(pinned, "localhost", port).await);
-    assert_eq!(reason, UntrustedReason::NotPinned);
+    assert!(
+        matches!(reason, UntrustedReason::NotPinned { .. }),
+        "{reason:?}"
+    );
     let reason = refusal(connect(listed, "localhost", port).await);
     assert_eq!(reason, UntrustedReason::Authority);
     let said = reason.to_string();
@@ -254,11 +270,11 @@ async fn name_period_and_purpose_of_a_certificate_trusted_as_itself_are_checked(
         let mut nameless = params;
         nameless.subject_alt_names = Vec::new();
         let cases = [
-            (expired, UntrustedReason::Expired),
-            (early, UntrustedReason::NotYetValid),
-            (of_clients, UntrustedReason::WrongPurpose),
-            (elsewhere, UntrustedReason::WrongName),
-            (nameless, UntrustedReason::NoNames),
+            (expired, "Expired"),
+            (early, "NotYetValid"),
+            (of_clients, "WrongPurpose"),
+            (elsewhere, "WrongName"),
+            (nameless, "NoNames"),
         ];
         for (params, expected) in cases {
             let identity = self_signed(&params);
@@ -266,7 +282,8 @@ async fn name_period_and_purpose_of_a_certificate_trusted_as_itself_are_checked(
             let port = serve(identity);
             for trust in ways(&certificate) {
                 let reason = refusal(connect(trust, "localhost", port).await);
-                assert_eq!(reason, expected, "{params:?}");
+                let reason = format!("{reason:?}");
+                assert!(reason.starts_with(expected), "{params:?}: {reason}");
             }
         }
     }
@@ -292,7 +309,10 @@ async fn pinned_authority_cannot_sign_others() {
     );
     let pinned = Trust::sha256(own.unwrap().certificate().sha256());
     let reason = refusal(connect(pinned, "localhost", port).await);
-    assert_eq!(reason, UntrustedReason::NotPinned);
+    assert!(
+        matches!(reason, UntrustedReason::NotPinned { .. }),
+        "{reason:?}"
+    );
 }
 
 #[tokio::test]
@@ -416,7 +436,9 @@ fn invalid_pem_is_an_error() {
         Err(TlsError::Certificate { .. })
     ));
     let absent = Identity::from_pem_files("absent.pem", "absent.key").unwrap_err();
-    assert_eq!(absent.to_string(), "cannot read absent.pem");
+    let absent = absent.to_string();
+    assert!(absent.starts_with("cannot read absent.pem: "), "{absent}");
+    assert!(absent.contains("(os error 2)"), "{absent}");
     assert!(matches!(
         Identity::self_signed(["not a näme"]),
         Err(TlsError::Names(_))
@@ -724,11 +746,11 @@ async fn faults_of_a_servers_own_certificate_are_returned_and_logged() {
         (named("127.0.0.1"), vec![]),
         (
             expired,
-            vec![UntrustedReason::Expired, UntrustedReason::Authority],
+            vec!["expired on 2001-01-01", "that of an authority"],
         ),
         (
             nameless,
-            vec![UntrustedReason::WrongPurpose, UntrustedReason::NoNames],
+            vec!["not made for servers", "no subject alternative names"],
         ),
     ];
     for (params, expected) in cases {
@@ -736,14 +758,18 @@ async fn faults_of_a_servers_own_certificate_are_returned_and_logged() {
         let _subscribed = tracing::subscriber::set_default(log.clone());
         let _second = tracing::Dispatch::new(Log::default());
         let identity = self_signed(&params);
-        assert_eq!(identity.server_faults(), expected);
+        let faults = identity.server_faults();
+        assert_eq!(faults.len(), expected.len(), "{faults:?}");
+        for (fault, expected) in faults.iter().zip(&expected) {
+            assert!(fault.to_string().contains(expected), "{fault}");
+        }
         let sound = Identity::self_signed(["localhost"]).unwrap();
         let server = Server::builder(identity.clone())
             .bind("127.0.0.1:0")
             .unwrap();
         let logged = |log: &Log| {
             let certificate = format!("{:?}", identity.certificate());
-            let all = expected.iter().all(|reason| log.has(&reason.to_string()));
+            let all = expected.iter().all(|reason| log.has(reason));
             log.has("WARN") && log.has("certificate has a fault") && log.has(&certificate) && all
         };
         assert_eq!(logged(&log), !expected.is_empty());

@@ -106,7 +106,7 @@ async fn server_name_that_no_certificate_can_have_fails_without_further_attempts
 
 #[test]
 fn most_informative_error_is_kept() {
-    let untrusted = || ConnectError::Untrusted(UntrustedReason::WrongName);
+    let untrusted = || ConnectError::Untrusted(UntrustedReason::UnknownIssuer);
     let refused = || ConnectError::Refused(ConnectionError::Reset);
     let mut failure = Failure::default();
     for error in [ConnectError::Timeout, refused(), untrusted(), refused()] {

@@ -18,18 +18,21 @@ use crate::transport::write_buffer::WriteBuffer;
 pub(in crate::client) type BoxedUpload = Pin<Box<dyn ItemSource + Send>>;
 
 pub(in crate::client) trait ItemSource {
-    /// Appends the items that are ready, as lines. Returns `true` once the last item has been appended.
+    /// Appends the items that are ready, as lines. Returns `true` once the last item has been appended. The error names the
+    /// item that cannot be written.
     fn poll_gather(
         self: Pin<&mut Self>,
         id: &[u8],
         lines: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<bool, serde_json::Error>>;
+    ) -> Poll<Result<bool, String>>;
 }
 
 struct WriteItems<S, T> {
     items: S,
     write: Write<T>,
+    /// The number of items that were written.
+    count: u64,
 }
 
 pub(in crate::client) fn upload<S, T>(items: S, write: Write<T>) -> BoxedUpload
@@ -40,6 +43,7 @@ where
     Box::pin(WriteItems {
         items: Box::pin(items),
         write,
+        count: 0,
     })
 }
 
@@ -49,13 +53,19 @@ impl<S: Stream<Item = T> + Unpin, T> ItemSource for WriteItems<S, T> {
         id: &[u8],
         lines: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<bool, serde_json::Error>> {
-        let write = self.write;
-        let items = Pin::new(&mut self.items);
-        let gathered = gather(items, lines, cx, |value, lines| {
+    ) -> Poll<Result<bool, String>> {
+        let Self {
+            items,
+            write,
+            count,
+        } = &mut *self;
+        let gathered = gather(Pin::new(items), lines, cx, |value, lines| {
+            *count += 1;
             stream_frame::write(id, lines, |out| write(&value, out))
         });
-        let ended = ready!(gathered).transpose()?.is_some();
+        let ended = ready!(gathered).transpose();
+        let ended = ended.map_err(|error| format!("item {count} cannot be sent: {error}"))?;
+        let ended = ended.is_some();
         if ended {
             stream_frame::write_end(id, lines);
         }
@@ -77,7 +87,7 @@ pub(in crate::client) async fn send(
         lines.clear();
         let gathered =
             poll_fn(|cx| items.as_mut().poll_gather(id.as_bytes(), &mut lines, cx)).await;
-        let ended = gathered.map_err(|error| CallFailure::Encode(error.to_string().into()))?;
+        let ended = gathered.map_err(|error| CallFailure::Encode(error.into()))?;
         buffer.push(&lines);
         let written = stream.write_chunk(buffer.take()).await;
         match written {

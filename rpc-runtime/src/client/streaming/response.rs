@@ -279,7 +279,7 @@ impl<T, E> Streaming<T, E> {
                 None
             }
         };
-        Poll::Ready(polled.unwrap_or(Err(CallError::Timeout)))
+        Poll::Ready(polled.unwrap_or_else(|| Err(self.call.dispatch.timed_out().into())))
     }
 
     fn finish(&mut self) {

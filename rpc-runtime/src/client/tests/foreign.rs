@@ -27,7 +27,10 @@ const REPLIES: [(&str, Result<u64, &str>); 21] = [
         r#"{"id":ID,"error":{"code":7,"message":"no"}}"#,
         Err("no (code 7)"),
     ),
-    (r#"{"id":ID,"error":{"code":7}}"#, Err("(code 7)")),
+    (
+        r#"{"id":ID,"error":{"code":7}}"#,
+        Err("error without a message (code 7)"),
+    ),
     (
         r#"{"id":ID,"error":"too many entries"}"#,
         Err("too many entries"),
@@ -426,7 +429,10 @@ async fn requests_and_notifications_before_the_reply_are_skipped_on_a_dedicated_
 #[tokio::test(start_paused = true)]
 async fn reply_to_a_batch_that_fits_no_entry_is_shown() {
     for (line, parts) in [
-        (r#"{"id":ID,"result":7}"#, [r#""result":7"#; 2]),
+        (
+            r#"{"id":ID,"result":7}"#,
+            [r#"the reply to a batch is an array: {"id":"#; 2],
+        ),
         (r#"[{"id":null,"result":7}]"#, [r#""id":null"#; 2]),
         ("[7]", ["to this call: 7"; 2]),
         ("[]", ["none to this call"; 2]),

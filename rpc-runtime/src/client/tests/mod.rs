@@ -4,6 +4,7 @@ mod balance;
 mod batch;
 mod cancellation;
 mod foreign;
+mod messages;
 mod room;
 mod timeouts;
 mod unanswered;

@@ -109,7 +109,12 @@ pub(crate) enum ListenerSocket {
 impl ListenerSocket {
     fn open(self, settings: &TransportSettings) -> std::io::Result<UdpSocket> {
         match self {
-            Self::Address(address) => socket(address, settings.socket_buffer_bytes as usize),
+            Self::Address(address) => {
+                let opened = socket(address, settings.socket_buffer_bytes as usize);
+                opened.map_err(|error| {
+                    std::io::Error::new(error.kind(), format!("{address}: {error}"))
+                })
+            }
             Self::Open(socket) => Ok(socket),
         }
     }
