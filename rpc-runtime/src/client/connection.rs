@@ -89,8 +89,9 @@ impl ClientConnection {
         });
         let budget = ReplyBudget::new(memory, options.reply_limit, transport.clone());
         let retired = Arc::new(SetOnce::new());
-        let streams = (0..options.streams.clamp(1, mux_stream::MAX_STREAMS)).map(|number| {
-            let stream = MuxStream::new(number);
+        let count = options.streams.clamp(1, mux_stream::MAX_STREAMS);
+        let streams = (0..count).map(|number| {
+            let stream = MuxStream::new(number, count);
             tasks.spawn(run_stream(
                 Arc::clone(&stream),
                 Arc::clone(&open),
@@ -100,7 +101,7 @@ impl ClientConnection {
             stream
         });
         let streams: Vec<_> = streams.collect();
-        let control = MuxStream::new(mux_stream::MAX_STREAMS);
+        let control = MuxStream::new(mux_stream::MAX_STREAMS, count);
         tasks.spawn(run_control(Arc::clone(&control), open));
         let max_dedicated = options
             .max_dedicated_streams

@@ -192,6 +192,12 @@ const WAITED: &str = "waited for ";
 /// Codes of errors with which the server did not start the call, and may start it later.
 const TRY_AGAIN: [i64; 3] = [code::TOO_MANY_CALLS, code::RATE_LIMITED, code::MEMORY_LIMIT];
 
+/// Returns `true` for the code of an error with which a call was certainly not executed.
+pub(super) fn is_certain(code: i64) -> bool {
+    let codes = [code::SHUTTING_DOWN, code::DEADLINE_PASSED];
+    codes.contains(&code) || TRY_AGAIN.contains(&code)
+}
+
 impl<E> CallError<E> {
     /// Returns `true` if the call was not executed, and the same call may succeed later. The caller can make it again
     /// without the risk that it runs twice, after a pause.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::task::coop;
 use tokio::time::Instant;
 
-use crate::client::error::{CallFailure, Execution};
+use crate::client::error::{CallFailure, Execution, is_certain};
 use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
 use crate::client::reply_budget::{ReceivedLine, ReplyBudget, SMALL_REPLY_BYTES};
@@ -20,7 +20,9 @@ use crate::codec::envelope::leading_reply_id;
 use crate::codec::error_code::FullBudget;
 use crate::codec::escape::Excerpt;
 use crate::codec::lines::{Line, LineSplitter};
-use crate::codec::reply_id::{Addressee, addressee, is_reply_to_unread_message, item_id};
+use crate::codec::reply_id::{
+    Addressee, addressee, error_of_any_call, is_reply_to_unread_message, item_id,
+};
 use crate::codec::request::RequestEnd;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::event_limit::EventLimit;
@@ -52,6 +54,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct MuxStream {
     number: u64,
+    /// The number of multiplexed streams of the connection.
+    streams: usize,
     state: Mutex<MuxState>,
     /// Number of calls in flight. Written under the lock, read without it.
     in_flight: AtomicUsize,
@@ -223,6 +227,17 @@ impl MuxState {
         self.count_unmatched()
     }
 
+    /// Returns the only call in flight, if it was sent, and no other call was cancelled before.
+    #[cold]
+    fn only_call(&mut self) -> Option<&mut CallSlot> {
+        if self.has_cancelled || self.calls.used() != 1 {
+            return None;
+        }
+        let sent = self.sent;
+        let mut calls = self.calls.iter_mut();
+        calls.find(|call| call.stage == Stage::InFlight && call.end <= sent)
+    }
+
     /// Counts a line that answers no call. Returns the number of such lines since the last event, if another event is due.
     fn count_unmatched(&mut self) -> Option<u64> {
         self.unmatched.get_or_insert_default().add(Instant::now())
@@ -293,9 +308,11 @@ impl CallSlot {
 }
 
 impl MuxStream {
-    pub(super) fn new(number: usize) -> Arc<Self> {
+    /// Creates the stream with this number, of this number of multiplexed streams.
+    pub(super) fn new(number: usize, streams: usize) -> Arc<Self> {
         Arc::new(Self {
             number: number as u64,
+            streams,
             state: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             is_closing: AtomicBool::new(false),
@@ -786,6 +803,10 @@ impl MuxStream {
                 self.end_call(CallId(id), failure, reply, budget);
                 Ok(())
             }
+            Addressee::Unknown if failure.is_none() && self.end_only_call(reply) => {
+                // The line may have been the reply to a notification.
+                Err(StreamLost::Reset(close::CANCELLED.into()))
+            }
             Addressee::Unknown if !is_reply_to_unread_message(reply) => {
                 let failure = failure.unwrap_or_else(|| CallFailure::malformed(reply));
                 self.fail_all(failure, reply)
@@ -802,6 +823,39 @@ impl MuxStream {
                 log_unmatched(since, None, reply);
                 Ok(())
             }
+        }
+    }
+
+    /// Ends the only call in flight if a line is an error without an id, which is its reply. Returns `false` if no call has
+    /// ended. An error with which a call was certainly not executed is not taken for the reply, since it may not be.
+    #[cold]
+    fn end_only_call(&self, reply: &mut Vec<u8>) -> bool {
+        let is_uncertain = error_of_any_call(reply).is_some_and(|(code, _)| !is_certain(code));
+        if !is_uncertain || is_reply_to_unread_message(reply) {
+            return false;
+        }
+        let mut state = self.state();
+        let Some(call) = state.only_call() else {
+            return false;
+        };
+        call.stage = Stage::Ended;
+        std::mem::swap(&mut call.reply, reply);
+        let waker = call.waker.take();
+        drop(state);
+        wake_all(waker);
+        true
+    }
+
+    /// Returns `true` if a call of the connection may have had the id.
+    fn is_issued(&self, state: &mut MuxState, id: CallId) -> bool {
+        let is_of_stream = id.stream() as u64 == self.number;
+        let generation = id.0 >> (STREAM_BITS + SLOT_BITS);
+        match id.stream() {
+            _ if is_of_stream => {
+                generation <= state.generation.into()
+                    && state.calls.try_get_mut(id.slot()).is_some()
+            }
+            stream => stream < self.streams || stream as u64 == DEDICATED,
         }
     }
 
@@ -874,6 +928,7 @@ impl MuxStream {
                 call.waker.take()
             }
             None => {
+                let is_issued = self.is_issued(&mut state, id);
                 let since = match self.forget_reply(&mut state, id) {
                     true => None,
                     false => {
@@ -882,7 +937,10 @@ impl MuxStream {
                     }
                 };
                 log_unmatched(since, Some(id), reply);
-                None
+                // The server sends no other reply to the only call. Later calls have other ids.
+                let call = if is_issued { None } else { state.only_call() };
+                let received = || CallFailure::OtherReply(CallFailure::excerpt(reply));
+                call.and_then(|call| call.fail(failure.unwrap_or_else(received)))
             }
         };
         drop(state);

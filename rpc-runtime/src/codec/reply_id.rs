@@ -53,17 +53,20 @@ pub(crate) fn addressee(line: &[u8]) -> Addressee {
 /// a limit. Such a message is no call of a client of this crate, whose ids are always read.
 #[cold]
 pub(crate) fn is_reply_to_unread_message(line: &[u8]) -> bool {
+    let codes = [code::REQUEST_TOO_LARGE, code::MEMORY_LIMIT];
+    error_of_any_call(line).is_some_and(|(code, has_null_id)| has_null_id && codes.contains(&code))
+}
+
+/// Returns the code of a response with an error and without an id, and `true` if its id is null.
+#[cold]
+pub(crate) fn error_of_any_call(line: &[u8]) -> Option<(i64, bool)> {
     const MAX_BYTES: usize = 1 << 10;
     let line = line.get(..MAX_BYTES).unwrap_or(line);
-    let Ok(reply) = serde_json::from_slice::<serde_json::Value>(line) else {
-        return false;
-    };
-    let code = reply
-        .pointer("/error/code")
-        .and_then(serde_json::Value::as_i64);
-    let codes = [code::REQUEST_TOO_LARGE, code::MEMORY_LIMIT];
-    reply.get("id").is_some_and(serde_json::Value::is_null)
-        && code.is_some_and(|code| codes.contains(&code))
+    let reply: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let code = reply.pointer("/error/code")?.as_i64()?;
+    let id = reply.get("id");
+    id.is_none_or(serde_json::Value::is_null)
+        .then_some((code, id.is_some()))
 }
 
 /// Returns the calls to which the objects of a line belong. A line should hold one object; some servers write several.

@@ -105,6 +105,22 @@ async fn call_not_executed_is_retried_on_the_next_connection() {
 }
 
 #[tokio::test]
+async fn call_is_not_sent_again_after_a_line_that_may_have_been_meant_as_its_reply() {
+    for dedicated_stream in [false, true] {
+        for line in ["", r#"{"jsonrpc":"2.0","id":ID,"method":"five"}"#] {
+            let peer = Peer::new();
+            let (client, connection) = peer.meet().await;
+            let call = tokio::spawn(call(&client, dedicated_stream));
+            let (mut stream, request) = connection.accept_call().await;
+            let line = line.replace("ID", &request["id"].to_string());
+            stream.write_line(line).await;
+            stream.finish();
+            assert_execution(soon(call).await.unwrap(), Execution::MayHaveExecuted);
+        }
+    }
+}
+
+#[tokio::test]
 async fn retried_call_sends_the_time_that_is_left() {
     let peer = Peer::new();
     let (client, connection) = peer.meet().await;

@@ -266,6 +266,46 @@ mod shared {
         assert_eq!(on_the_wire(&client, "boxed").await, expected);
     }
 
+    /// `ErrorObject` displays its message escaped and truncated.
+    #[tokio::test]
+    async fn message_of_an_error_object_is_sent_as_it_is() {
+        #[derive(Debug, thiserror::Error, RpcError)]
+        enum Passed {
+            #[error(transparent)]
+            #[rpc(transparent)]
+            On(Box<ErrorObject>),
+        }
+
+        #[rpc]
+        trait Gateway {
+            async fn object(&self) -> Result<(), ErrorObject>;
+            async fn passed(&self) -> Result<(), Passed>;
+        }
+
+        fn failed() -> ErrorObject {
+            ErrorObject::new(7, format!("one\ntwo \u{202e}{}", "x".repeat(5_000)))
+        }
+
+        struct Fails;
+
+        impl Gateway for Fails {
+            async fn object(&self) -> Result<(), ErrorObject> {
+                Err(failed())
+            }
+
+            async fn passed(&self) -> Result<(), Passed> {
+                Err(Passed::On(Box::new(failed())))
+            }
+        }
+
+        let client = Client::local(GatewayServer::new(Fails));
+        for method in ["object", "passed"] {
+            let (code, message, data) = on_the_wire(&client, method).await;
+            assert_eq!((code, data), (7, None));
+            assert_eq!(message, failed().message());
+        }
+    }
+
     #[tokio::test]
     async fn transparent_variant_arrives_as_the_same_variant() {
         let files = FilesClient::new(Client::local(FilesServer::new(Disk)));

@@ -36,7 +36,7 @@ impl Callers {
         request.encode(MethodName::Text("note"), &params).unwrap();
         request.write_options(None, &MetadataWriter::default());
         Self {
-            stream: MuxStream::new(0),
+            stream: MuxStream::new(0, 1),
             woken: Arc::default(),
             request,
             waiters: vec![None; callers],

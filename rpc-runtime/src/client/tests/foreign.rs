@@ -85,9 +85,8 @@ const REQUESTS: [&str; 5] = [
 ];
 
 /// Lines that belong to no call.
-const OF_NO_CALL: [&str; 4] = [
+const OF_NO_CALL: [&str; 3] = [
     r#"{"jsonrpc":"2.0","method":"tick","params":[1]}"#,
-    r#"{"jsonrpc":"2.0","id":4711000,"result":7}"#,
     // The answer to a notification that is too large, or that found no room.
     r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32007,"message":"Request too large"}}"#,
     r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32013,"message":"Memory limit reached"}}"#,
@@ -235,6 +234,112 @@ async fn line_of_no_call_is_skipped() {
         };
         caller.reply(&format!(r#"{{"id":{id},"result":3}}"#)).await;
         assert_eq!(soon(call).await.unwrap().unwrap(), 3, "{line}");
+    }
+}
+
+/// Replies whose ids no call has had: of a slot, a generation and a stream that were not used.
+const NEVER_ISSUED: [u64; 4] = [64 * 500, 1 << 40, 1, 62];
+
+#[tokio::test(start_paused = true)]
+async fn reply_with_an_id_that_no_call_had_ends_the_only_call() {
+    for id in NEVER_ISSUED {
+        let mut caller = Caller::new();
+        let (call, own) = caller.call().await;
+        let line = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":7}}"#);
+        caller.reply(&line).await;
+        assert_is(&line, soon(call).await.unwrap(), Err("another id"));
+        // The call's own reply, if it comes after all, is not that of the next call.
+        let (next, next_id) = caller.call().await;
+        assert_ne!(next_id, own);
+        caller.reply(&format!(r#"{{"id":{own},"result":5}}"#)).await;
+        caller
+            .reply(&format!(r#"{{"id":{next_id},"result":3}}"#))
+            .await;
+        assert_eq!(soon(next).await.unwrap().unwrap(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_with_an_id_that_no_call_had_ends_none_of_several_calls() {
+    for id in NEVER_ISSUED {
+        let mut caller = Caller::new();
+        let (first, one) = caller.call().await;
+        let (second, two) = caller.call().await;
+        caller.reply(&format!(r#"{{"id":{id},"result":7}}"#)).await;
+        for (call, id) in [(first, one), (second, two)] {
+            caller.reply(&format!(r#"{{"id":{id},"result":3}}"#)).await;
+            assert_eq!(soon(call).await.unwrap().unwrap(), 3);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_reply_with_any_id_ends_no_call_after_a_call_was_cancelled() {
+    let mut caller = Caller::new();
+    let (cancelled, id) = caller.call().await;
+    cancelled.abort();
+    assert!(cancelled.await.unwrap_err().is_cancelled());
+    let (call, own) = caller.call().await;
+    for id in NEVER_ISSUED.map(Value::from).iter().chain([&id]) {
+        caller.reply(&format!(r#"{{"id":{id},"result":7}}"#)).await;
+    }
+    caller.reply(&format!(r#"{{"id":{own},"result":3}}"#)).await;
+    assert_eq!(soon(call).await.unwrap().unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubled_reply_to_an_earlier_call_does_not_end_the_only_call() {
+    let mut caller = Caller::new();
+    let (first, one) = caller.call().await;
+    let (second, two) = caller.call().await;
+    for (call, id) in [(first, one), (second, two.clone())] {
+        caller.reply(&format!(r#"{{"id":{id},"result":1}}"#)).await;
+        assert_eq!(soon(call).await.unwrap().unwrap(), 1);
+    }
+    let (third, three) = caller.call().await;
+    if three != two {
+        caller.reply(&format!(r#"{{"id":{two},"result":1}}"#)).await;
+    }
+    caller
+        .reply(&format!(r#"{{"id":{three},"result":3}}"#))
+        .await;
+    assert_eq!(soon(third).await.unwrap().unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn error_without_an_id_is_the_reply_to_the_only_call() {
+    for (line, part) in [
+        (
+            r#"{"id":null,"error":{"code":-32700,"message":"Parse error"}}"#,
+            "Parse error (code -32700)",
+        ),
+        (
+            r#"{"error":{"code":-32600,"message":"x","data":"why"}}"#,
+            "x (code -32600)",
+        ),
+        (
+            r#"{"id":null,"error":{"code":7,"message":"x"}}"#,
+            "x (code 7)",
+        ),
+        // It may be the reply to a notification, and the call would be sent again.
+        (
+            r#"{"id":null,"error":{"code":-32003,"message":"x"}}"#,
+            "not a JSON-RPC response",
+        ),
+        (
+            r#"{"id":null,"error":{"code":-32009,"message":"x"}}"#,
+            "not a JSON-RPC response",
+        ),
+    ] {
+        let mut caller = Caller::new();
+        let (call, _) = caller.call().await;
+        caller.reply(line).await;
+        assert_is(line, soon(call).await.unwrap(), Err(part));
+        // The next call uses another stream.
+        caller.stream = None;
+        let (next, id) = caller.call().await;
+        caller.reply(&format!(r#"{{"id":{id},"result":3}}"#)).await;
+        assert_eq!(soon(next).await.unwrap().unwrap(), 3);
     }
 }
 
