@@ -598,19 +598,28 @@ fn schema(variant: &Variant<'_>, knows: &Ident) -> TokenStream {
     generated!(#(#cfgs)* __rpc::DataSchema::#schema)
 }
 
-/// Generates the method that writes the message, for an error with a transparent variant: it writes the message of the error
-/// that the variant holds.
+/// Returns `true` if the variant displays the error that it holds.
+fn displays_held(variant: &Variant<'_>) -> bool {
+    variant.attrs.iter().any(|attribute| {
+        let is_transparent = |path: Path| path.is_ident("transparent");
+        attribute.path().is_ident("error") && attribute.parse_args().is_ok_and(is_transparent)
+    })
+}
+
+/// Generates the method that writes the message, for an error with a transparent variant that displays the error that it
+/// holds: the message of that error is sent as it is.
 fn write_message(variants: &[Variant<'_>]) -> Option<TokenStream> {
-    variants.iter().find_map(Variant::held)?;
+    let mut variants_of_others = variants.iter().filter(|it| it.held().is_some());
+    variants_of_others.find(|variant| displays_held(variant))?;
     let messages = variants.iter().map(|variant| {
         let Variant { path, cfgs, .. } = variant;
         match variant.held() {
-            Some(held) => {
+            Some(held) if displays_held(variant) => {
                 let (pattern, binding) = (variant.pattern(), &held.binding);
                 let write = held.method("write_message");
                 generated!(#(#cfgs)* #pattern => #write(#binding, f),)
             }
-            None => generated!(#(#cfgs)* #path { .. } => __rpc::Display::fmt(self, f),),
+            _ => generated!(#(#cfgs)* #path { .. } => __rpc::Display::fmt(self, f),),
         }
     });
     Some(generated! {

@@ -938,9 +938,13 @@ impl MuxStream {
                 };
                 log_unmatched(since, Some(id), reply);
                 // The server sends no other reply to the only call. Later calls have other ids.
-                let call = if is_issued { None } else { state.only_call() };
-                let received = || CallFailure::OtherReply(CallFailure::excerpt(reply));
-                call.and_then(|call| call.fail(failure.unwrap_or_else(received)))
+                let call = match is_issued || failure.is_some() {
+                    true => None,
+                    false => state.only_call(),
+                };
+                call.and_then(|call| {
+                    call.fail(CallFailure::OtherReply(CallFailure::excerpt(reply)))
+                })
             }
         };
         drop(state);

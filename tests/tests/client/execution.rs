@@ -113,7 +113,7 @@ async fn call_is_not_sent_again_after_a_line_that_may_have_been_meant_as_its_rep
             let call = tokio::spawn(call(&client, dedicated_stream));
             let (mut stream, request) = connection.accept_call().await;
             let line = line.replace("ID", &request["id"].to_string());
-            stream.write_line(line).await;
+            stream.write(line + "\n").await;
             stream.finish();
             assert_execution(soon(call).await.unwrap(), Execution::MayHaveExecuted);
         }

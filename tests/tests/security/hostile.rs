@@ -161,10 +161,22 @@ async fn last_response_without_newline_is_read() {
 }
 
 #[tokio::test]
-async fn response_with_an_unknown_id_is_ignored() {
+async fn response_with_an_id_that_no_call_had_ends_the_only_call() {
+    for id in [1, 64, 1 << 26, 1 << 52, 1 << 58, 1 << 63_u64] {
+        let pair = Pair::meet().await;
+        let (call, mut stream) = pair.call().await;
+        stream.write_line(result(id, id)).await;
+        let ended = soon(call).await.unwrap();
+        assert!(matches!(ended, Err(CallError::Decode(_))), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn response_with_an_id_that_another_call_may_have_had_is_ignored() {
     let pair = Pair::meet().await;
     let (call, mut stream) = pair.call().await;
-    for id in [1, 63, 64, 1 << 26, 1 << 52, 1 << 58, 1 << 63, 0_u64] {
+    // A call on a dedicated stream.
+    for id in [63, 0] {
         stream.write_line(result(id, id)).await;
     }
     assert_eq!(soon(call).await.unwrap().unwrap(), 0);
