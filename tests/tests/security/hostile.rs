@@ -162,7 +162,7 @@ async fn last_response_without_newline_is_read() {
 
 #[tokio::test]
 async fn response_with_an_id_that_no_call_had_ends_the_only_call() {
-    for id in [1, 64, 1 << 26, 1 << 52, 1 << 58, 1 << 63_u64] {
+    for id in [1_u64, 64, 1 << 26, 1 << 52, 1 << 58, 1 << 63] {
         let pair = Pair::meet().await;
         let (call, mut stream) = pair.call().await;
         stream.write_line(result(id, id)).await;
