@@ -172,10 +172,13 @@ impl Status {
     pub(super) fn not_connected(&self) -> ConnectionError {
         let reason = match &self.state {
             ConnectionState::Closed(reason) => return reason.clone(),
-            ConnectionState::Connecting { lost, error } => match error {
-                Some(error) => format!("{lost}; the last attempt to connect failed: {error}"),
-                None => format!("{lost}; no attempt to connect has ended"),
-            },
+            ConnectionState::Connecting { lost, error } => {
+                let lost = lost.clone().unwrap_or_else(never_connected);
+                match error {
+                    Some(error) => format!("{lost}; the last attempt to connect failed: {error}"),
+                    None => format!("{lost}; no attempt to connect has ended"),
+                }
+            }
             ConnectionState::Idle => "no attempt to connect has ended".into(),
             ConnectionState::Connected => "the connection takes no calls".into(),
         };

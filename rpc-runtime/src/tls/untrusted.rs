@@ -155,7 +155,9 @@ impl fmt::Display for Time {
 
 /// Returns the year, month and day of a day since 1970, in the Gregorian calendar.
 fn date(mut day: u64) -> (u64, usize, u64) {
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     // A cycle of 400 years has 146,097 days.
     let mut year = 1970 + day / 146_097 * 400;
     day %= 146_097;

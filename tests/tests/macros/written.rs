@@ -801,6 +801,7 @@ mod names_of_the_prelude {
 
     macro_rules! service {
         ($($method:ident)*) => {
+            #[expect(clippy::wrong_self_convention, reason = "the names of the prelude")]
             #[rpc]
             trait Named { $(async fn $method(&self) -> &str;)* }
 
