@@ -6,7 +6,7 @@ use std::fmt;
 use crate::codec::de::Value;
 use crate::codec::error::{ErrorObject, RpcError};
 use crate::codec::error_code::{code, is_reserved};
-use crate::codec::escape::{Escaped, Excerpt, Message};
+use crate::codec::escape::{Escaped, EscapedMessage, Excerpt};
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
 use crate::codec::ser;
@@ -80,14 +80,14 @@ pub enum CallError<E = Infallible> {
 impl<E: fmt::Display> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Application(error) => Message(format_args!("{error:#}")).fmt(f),
+            Self::Application(error) => EscapedMessage(format_args!("{error:#}")).fmt(f),
             Self::Remote(error) => write!(f, "{error:#}"),
             Self::Timeout => f.write_str("the call took too long"),
             Self::TimeoutAtLimit(limit) => {
                 write!(
                     f,
                     "the call took too long and did not start: {}",
-                    Message(limit)
+                    EscapedMessage(limit)
                 )
             }
             Self::Cancelled => f.write_str("the call was cancelled"),
@@ -95,8 +95,10 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
                 f.write_str("the server is shutting down and ended the stream of items")
             }
             Self::Connection { execution, reason } => write!(f, "{execution}: {reason}"),
-            Self::Encode(reason) => Message(reason).fmt(f),
-            Self::Decode(reason) => write!(f, "the reply cannot be read: {}", Message(reason)),
+            Self::Encode(reason) => EscapedMessage(reason).fmt(f),
+            Self::Decode(reason) => {
+                write!(f, "the reply cannot be read: {}", EscapedMessage(reason))
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::codec::arena::Arena;
 use crate::codec::de::Value;
 use crate::codec::envelope::{DATA, write_error};
 use crate::codec::error_code::code;
-use crate::codec::escape::{Excerpt, Message};
+use crate::codec::escape::{EscapedMessage, Excerpt};
 use crate::codec::params::decode::{Arguments, Parameter, Params};
 use crate::codec::params::encode::{Sent, SentParams};
 use crate::codec::parser::Parser;
@@ -446,7 +446,7 @@ impl fmt::Display for ErrorObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.message {
             "" => f.write_str("error without a message")?,
-            message => Message(message).fmt(f)?,
+            message => EscapedMessage(message).fmt(f)?,
         }
         if !f.alternate() {
             return Ok(());
@@ -465,7 +465,7 @@ impl fmt::Debug for ErrorObject {
         let data = self.data.as_ref().map(|data| Excerpt(data.as_bytes()));
         f.debug_struct("ErrorObject")
             .field("code", &self.code)
-            .field("message", &Message(&self.message))
+            .field("message", &EscapedMessage(&self.message))
             .field("data", &data.map(|data| data.to_string()))
             .finish_non_exhaustive()
     }

@@ -40,15 +40,15 @@ impl<T: Display> Display for Escaped<T> {
 
 /// Displays the text of an error like [`Escaped`], truncated to 1,024 bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Message<T>(pub(crate) T);
+pub(crate) struct EscapedMessage<T>(pub(crate) T);
 
-impl<T: Display> fmt::Debug for Message<T> {
+impl<T: Display> fmt::Debug for EscapedMessage<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "\"{self}\"")
     }
 }
 
-impl<T: Display> Display for Message<T> {
+impl<T: Display> Display for EscapedMessage<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write_escaped(&self.0, MAX_MESSAGE_BYTES, f)
     }

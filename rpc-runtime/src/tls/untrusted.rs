@@ -7,7 +7,7 @@ use rustls::{CertificateError, OtherError};
 use rustls_pki_types::UnixTime;
 use thiserror::Error;
 
-use crate::codec::escape::{Escaped, Message};
+use crate::codec::escape::{Escaped, EscapedMessage};
 use crate::tls::certificate::Fingerprint;
 use crate::tls::fault::describe;
 
@@ -219,11 +219,11 @@ pub(super) fn untrusted_reason(error: &rustls::Error, sha256: [u8; 32]) -> Untru
             E::Other(OtherError(error)) => match error.downcast_ref() {
                 Some(webpki::Error::CaUsedAsEndEntity) => UntrustedReason::Authority,
                 Some(error) => UntrustedReason::Other(describe(error)),
-                None => UntrustedReason::Other(Message(error).to_string()),
+                None => UntrustedReason::Other(EscapedMessage(error).to_string()),
             },
-            error => UntrustedReason::Other(Message(error).to_string()),
+            error => UntrustedReason::Other(EscapedMessage(error).to_string()),
         },
-        error => UntrustedReason::Other(Message(error).to_string()),
+        error => UntrustedReason::Other(EscapedMessage(error).to_string()),
     }
 }
 

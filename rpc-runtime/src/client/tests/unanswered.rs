@@ -11,7 +11,7 @@ use crate::transport::close;
 
 /// Kinds of calls.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum CallKind {
     Shared,
     Dedicated,
     Items,
@@ -26,21 +26,21 @@ enum End {
 }
 
 /// Makes a call, replies with this text, and ends the stream. Returns the error of the call.
-async fn fail(kind: Kind, text: &str, end: End) -> CallError {
+async fn fail(kind: CallKind, text: &str, end: End) -> CallError {
     let (client, peer) = scripted(ClientBuilder::default());
     let call = match kind {
-        Kind::Shared | Kind::Dedicated => {
+        CallKind::Shared | CallKind::Dedicated => {
             let mut call = client.call::<u64, _>("get", &());
-            if let Kind::Dedicated = kind {
+            if let CallKind::Dedicated = kind {
                 call = call.dedicated_stream();
             }
             tokio::spawn(async move { without_own(call.await.unwrap_err()) })
         }
-        Kind::Items => {
+        CallKind::Items => {
             let mut items = client.items::<u64, _>("count", &());
             tokio::spawn(async move { without_own(items.next().await.unwrap().unwrap_err()) })
         }
-        Kind::Batch => {
+        CallKind::Batch => {
             let mut batch = client.batch();
             let _ = batch.call(client.call::<u64, _>("get", &()));
             tokio::spawn(async move { batch.send().await.unwrap_err() })
@@ -80,7 +80,12 @@ fn assert_execution(error: &CallError, expected: Execution, context: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn call_whose_stream_ends_after_a_line_that_answers_no_call_may_have_been_executed() {
-    for kind in [Kind::Shared, Kind::Dedicated, Kind::Items, Kind::Batch] {
+    for kind in [
+        CallKind::Shared,
+        CallKind::Dedicated,
+        CallKind::Items,
+        CallKind::Batch,
+    ] {
         for end in [End::Finish, End::Close] {
             for text in [
                 "{\"jsonrpc\":\"2.0\",\"id\":ID,\"method\":\"x\"}\n",
@@ -119,7 +124,12 @@ async fn calls_whose_shared_stream_ends_after_a_reply_with_an_unknown_id_may_hav
 
 #[tokio::test(start_paused = true)]
 async fn call_whose_connection_is_closed_within_a_reply_may_have_been_executed() {
-    for kind in [Kind::Shared, Kind::Dedicated, Kind::Items, Kind::Batch] {
+    for kind in [
+        CallKind::Shared,
+        CallKind::Dedicated,
+        CallKind::Items,
+        CallKind::Batch,
+    ] {
         for text in ["{", "{\"jsonrpc\":\"2.0\",\"id\":ID,\"res"] {
             let error = fail(kind, text, End::Close).await;
             assert_execution(
@@ -135,7 +145,7 @@ async fn call_whose_connection_is_closed_within_a_reply_may_have_been_executed()
 async fn reply_to_a_notification_leaves_the_other_calls_not_executed() {
     for code in [-32007, -32013] {
         let line = format!("{{\"id\":null,\"error\":{{\"code\":{code},\"message\":\"x\"}}}}\n");
-        let error = fail(Kind::Shared, &line, End::Finish).await;
+        let error = fail(CallKind::Shared, &line, End::Finish).await;
         assert_execution(&error, Execution::NotExecuted, &line);
     }
 }
