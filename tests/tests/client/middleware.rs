@@ -566,7 +566,10 @@ async fn middleware_that_runs_calls_again_without_end_is_dropped_when_the_time_i
     let mut batch = client.batch();
     let _entry = batch.call(account.token());
     // The client is closed, so the time of a batch is over without a connection.
-    assert!(matches!(batch.send().await, Err(CallError::Connection { .. })));
+    assert!(matches!(
+        batch.send().await,
+        Err(CallError::Connection { .. })
+    ));
 }
 
 #[tokio::test]
