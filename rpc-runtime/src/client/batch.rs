@@ -415,6 +415,7 @@ impl BatchResponse {
                 continue;
             };
             let outcome = response.map(|response| response.outcome);
+            let is_response = outcome.is_some();
             let reply = match outcome {
                 Some(outcome) => EntryReply::Received(outcome),
                 None => {
@@ -424,8 +425,8 @@ impl BatchResponse {
             };
             if let Entry::Vacant(result) = self.results.entry(index) {
                 result.insert((batch.decoders[index])(reply));
-                let metadata = ResponseMetadata::of_entry(element);
-                if !metadata.is_empty() {
+                let metadata = is_response.then(|| ResponseMetadata::of_entry(element));
+                if let Some(metadata) = metadata.filter(|metadata| !metadata.is_empty()) {
                     self.metadata.insert(index, metadata);
                 }
             }

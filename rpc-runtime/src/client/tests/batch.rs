@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 use super::{Calculator, DeskClient, DeskServer};
 use crate::client::error::CallError;
 use crate::client::handle::Client;
+use crate::fuzzing;
 
 fn client() -> Client {
     Client::local(DeskServer::new(Calculator))
@@ -52,4 +53,21 @@ async fn batch_of_refused_calls_is_not_sent() {
     let mut replies = batch.send().now_or_never().unwrap().unwrap();
     let refused = replies.take(foreign);
     assert!(matches!(refused, Err(CallError::Encode(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn malformed_response_of_a_batch_has_no_metadata() {
+    let malformed = r#"{"jsonrpc":"2.0","id":63,"error":{"data":1},"meta":{"left":"1"}}"#;
+    let response = r#"{"jsonrpc":"2.0","id":127,"result":3,"meta":{"left":"2"}}"#;
+    let reply = format!("[{malformed},{response}]\n");
+    let client = fuzzing::client(vec![reply.into()]);
+    let mut batch = client.batch();
+    let first = batch.call(client.call::<i64, _>("add", &(1, 1)));
+    let second = batch.call(client.call::<i64, _>("add", &(1, 2)));
+    let mut replies = batch.send().await.unwrap();
+    assert!(replies.response_metadata(&first).is_empty());
+    assert_eq!(replies.response_metadata(&second).get("left"), Some("2"));
+    let failed = replies.take(first);
+    assert!(matches!(failed, Err(CallError::Decode(_))), "{failed:?}");
+    assert_eq!(replies.take(second).unwrap(), 3);
 }
