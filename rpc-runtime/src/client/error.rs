@@ -76,7 +76,7 @@ pub enum CallError<E = Infallible> {
 }
 
 /// Says what a log needs in one line: the cause is part of it, and no error has a [source](std::error::Error::source). Text of
-/// the peer is escaped as by [`Escaped`](crate::Escaped), and a message is truncated to 1,024 bytes.
+/// the peer is escaped as by [`Escaped`], and a message is truncated to 1,024 bytes.
 impl<E: fmt::Display> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

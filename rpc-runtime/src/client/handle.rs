@@ -67,7 +67,7 @@ use crate::transport::{Connection, ConnectionError};
 ///
 /// Calls in flight that were certainly not executed are retried on the next connection ([`Call`](crate::Call#retries)).
 /// Other calls in flight end with [`CallError::Connection`](crate::CallError::Connection), whose
-/// [`Execution`](crate::Execution) says that they may have been executed. New calls wait for the next connection within
+/// [`Execution`] says that they may have been executed. New calls wait for the next connection within
 /// their timeout, or fail at once if the client does not [`wait_for_ready`](crate::ClientBuilder::wait_for_ready).
 /// [`state`](Self::state) and [`watch_state`](Self::watch_state) return the state of the connection and the error of the
 /// last attempt to connect.

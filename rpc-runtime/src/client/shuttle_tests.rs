@@ -8,9 +8,9 @@ use bytes::Bytes;
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
 use crate::client::error::{CallFailure, Execution};
+use crate::client::metadata::MetadataWriter;
 use crate::client::method::{EncodedRequest, MethodName};
 use crate::client::mux_stream::MuxStream;
-use crate::client::options::MetadataWriter;
 use crate::client::reply_budget::ReplyBudget;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::params::encode::{Sent, entire};

@@ -19,7 +19,7 @@ use crate::transport::memory;
 /// method sets them, and all connections through it share them. Clones refer to the same link.
 ///
 /// Its delays are timers of tokio, so in a test with a
-/// [paused clock](tokio::time::pause) they take no time, and what happens depends only on the seed.
+/// [paused clock](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) they take no time, and what happens depends only on the seed.
 ///
 /// ```
 /// use std::time::Duration;
