@@ -2,10 +2,9 @@
 
 use futures_util::FutureExt;
 
-use super::{Calculator, DeskClient, DeskServer};
+use super::{Calculator, DeskClient, DeskServer, PeerStream, scripted};
 use crate::client::error::CallError;
 use crate::client::handle::Client;
-use crate::fuzzing;
 
 fn client() -> Client {
     Client::local(DeskServer::new(Calculator))
@@ -59,12 +58,18 @@ async fn batch_of_refused_calls_is_not_sent() {
 async fn malformed_response_of_a_batch_has_no_metadata() {
     let malformed = r#"{"jsonrpc":"2.0","id":63,"error":{"data":1},"meta":{"left":"1"}}"#;
     let response = r#"{"jsonrpc":"2.0","id":127,"result":3,"meta":{"left":"2"}}"#;
-    let reply = format!("[{malformed},{response}]\n");
-    let client = fuzzing::client(vec![reply.into()]);
+    let (client, peer) = scripted(Client::builder());
     let mut batch = client.batch();
     let first = batch.call(client.call::<i64, _>("add", &(1, 1)));
     let second = batch.call(client.call::<i64, _>("add", &(1, 2)));
-    let mut replies = batch.send().await.unwrap();
+    let answering = async {
+        let mut stream = PeerStream::accept_bi(&peer).await;
+        assert!(stream.line().await.is_some());
+        stream.reply(&format!("[{malformed},{response}]")).await;
+        stream
+    };
+    let (replies, _stream) = tokio::join!(batch.send(), answering);
+    let mut replies = replies.unwrap();
     assert!(replies.response_metadata(&first).is_empty());
     assert_eq!(replies.response_metadata(&second).get("left"), Some("2"));
     let failed = replies.take(first);
