@@ -9,7 +9,7 @@ use crate::client::balance::outlier::Ejection;
 use crate::client::callback::{IntoServePeer, ServePeer, serve_peers};
 use crate::client::connector::Connector;
 use crate::client::dial::{ConnectError, DialSettings, Dialer};
-use crate::client::handle::Client;
+use crate::client::handle::{self, Client};
 #[cfg(feature = "testing")]
 use crate::client::linked::LinkedService;
 use crate::client::middleware::chain::{ClientMiddleware, Middlewares};
@@ -63,11 +63,12 @@ struct ClientSettings {
     stays_lost: bool,
 }
 
-/// What a client of one server is made of.
+/// The parts of which a client is made.
 struct Parts {
     options: ClientOptions,
-    services: Arc<dyn ServePeer>,
+    services: handle::Services,
     dial: DialSettings,
+    ejection: Ejection,
     reconnects: bool,
 }
 
@@ -414,6 +415,7 @@ impl<R> ClientBuilder<R> {
             services,
             dial: settings,
             reconnects,
+            ..
         } = self.parts()?;
         let address = address.try_into()?;
         settings.transport.settings.check()?;
@@ -421,7 +423,6 @@ impl<R> ClientBuilder<R> {
         let connection = connector.connect().await?;
         connector.report_connected(&options.events);
         let connector = Some(connector).filter(|_| reconnects);
-        let services = serve_peers(services);
         Ok(Client::over(connection, options, services, connector))
     }
 
@@ -491,8 +492,8 @@ impl<R> ClientBuilder<R> {
             services,
             dial,
             reconnects,
+            ..
         } = self.parts()?;
-        let services = serve_peers(services);
         Ok(Client::lazy(options, services, connector(dial), reconnects))
     }
 
@@ -505,15 +506,16 @@ impl<R> ClientBuilder<R> {
             memory: ServerMemory::new(&self.limits),
             ..self.settings.reconnecting()
         };
+        let events = options.events.clone();
+        let served = self
+            .router
+            .into_serve_peer(self.limits, self.discovery, events);
         Ok(Parts {
-            services: self.router.into_serve_peer(
-                self.limits,
-                self.discovery,
-                options.events.clone(),
-            ),
+            services: serve_peers(served),
             options,
-            dial: self.settings.dial,
             reconnects: !self.settings.stays_lost,
+            dial: self.settings.dial,
+            ejection: self.settings.ejection,
         })
     }
 
@@ -573,20 +575,15 @@ impl<R> ClientBuilder<R> {
     where
         R: Router,
     {
-        check_names(&R::descriptions())?;
-        self.settings.dial.transport.settings.check()?;
-        let options = ClientOptions {
-            memory: ServerMemory::new(&self.limits),
-            ..self.settings.reconnecting()
-        };
-        let events = options.events.clone();
-        let services = serve_peers(self.router.into_serve_peer(
-            self.limits,
-            self.discovery,
-            events,
-        ));
+        let Parts {
+            options,
+            services,
+            dial,
+            ejection,
+            ..
+        } = self.parts()?;
+        dial.transport.settings.check()?;
         let client = Client::of_endpoints(options, services);
-        let ClientSettings { dial, ejection, .. } = self.settings;
         let endpoints = Endpoints::new(&client.inner, EndpointSettings { dial, ejection });
         Ok((client, endpoints))
     }
@@ -602,11 +599,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let (here, there) = memory::pair();
-        let server = Single(service).into_serve_peer(
-            Limits::default(),
-            DiscoverOptions::default(),
-            EventHook::default(),
-        );
+        let server = serve_locally(service);
         tokio::spawn(server.serve(Connection::Memory(there), None));
         self.in_memory(here)
     }
@@ -626,11 +619,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let link = link.clone();
-        let server = Single(service).into_serve_peer(
-            Limits::default(),
-            DiscoverOptions::default(),
-            EventHook::default(),
-        );
+        let server = serve_locally(service);
         let connector = |settings| {
             Connector::Linked(LinkedService {
                 settings,
@@ -647,19 +636,21 @@ impl<R> ClientBuilder<R> {
     where
         R: Router,
     {
-        if let Err(twice) = check_names(&R::descriptions()) {
-            panic!("{twice}");
-        }
+        let parts = self.parts().unwrap_or_else(|twice| panic!("{twice}"));
         let options = ClientOptions {
-            memory: ServerMemory::new(&self.limits),
-            ..self.settings.options
+            retry: None,
+            ..parts.options
         };
-        let events = options.events.clone();
-        let services = serve_peers(self.router.into_serve_peer(
-            self.limits,
-            self.discovery,
-            events,
-        ));
-        Client::over(Connection::Memory(connection), options, services, None)
+        let connection = Connection::Memory(connection);
+        Client::over(connection, options, parts.services, None)
     }
+}
+
+/// Serves a service to clients of the same process, with default limits and without events.
+fn serve_locally<S: Service>(service: S) -> Arc<dyn ServePeer> {
+    Single(service).into_serve_peer(
+        Limits::default(),
+        DiscoverOptions::default(),
+        EventHook::default(),
+    )
 }

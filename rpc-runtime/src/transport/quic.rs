@@ -17,7 +17,7 @@ use quinn::{ReadError, VarInt, WriteError};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, lock};
 use crate::tls::{Certificate, HandshakeResult};
 use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 use crate::transport::quic::drivers::Drivers;
@@ -502,12 +502,8 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        unread(&self.unread).streams -= 1;
+        lock(&self.unread).streams -= 1;
     }
-}
-
-fn unread(unread: &Mutex<Unread>) -> MutexGuard<'_, Unread> {
-    lock(unread)
 }
 
 impl Connection {
@@ -572,7 +568,7 @@ impl Connection {
     /// reuse it.
     pub(crate) fn make_room(&self) -> Room {
         let Self(connection, _, all) = self;
-        let mut unread = unread(all);
+        let mut unread = lock(all);
         let stream = unread.windows.stream;
         unread.streams += 1;
         if unread.streams > unread.most {
