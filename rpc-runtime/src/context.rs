@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::call_defaults::CallDefaults;
 use crate::codec::de::Value;
 use crate::codec::metadata::{Metadata, MetadataError};
 use crate::deadline;
@@ -45,6 +46,8 @@ pub struct Context {
     connection: Arc<ConnectionContext>,
     deadline: Option<Instant>,
     meta: Metadata,
+    /// Metadata from outside of the request, which takes precedence.
+    defaults: Option<Arc<CallDefaults>>,
     response_meta: ReplyMetadata,
     extensions: Extensions,
     cancellation: OnceLock<CancellationToken>,
@@ -143,6 +146,7 @@ impl Clone for Context {
             connection: Arc::clone(&self.connection),
             deadline: self.deadline,
             meta: self.meta.clone(),
+            defaults: self.defaults.clone(),
             response_meta: self.response_meta.share(),
             extensions: self.extensions.clone(),
             cancellation: self.cancellation.clone(),
@@ -157,6 +161,7 @@ impl Context {
             connection,
             deadline: None,
             meta: Metadata::default(),
+            defaults: None,
             response_meta: ReplyMetadata::default(),
             extensions: Extensions::default(),
             cancellation: OnceLock::new(),
@@ -176,6 +181,11 @@ impl Context {
         self.extensions.clear();
         self.cancellation.take();
         self.aborted.take();
+    }
+
+    /// Sets the metadata that calls have from outside of their requests.
+    pub(crate) fn set_defaults(&mut self, defaults: Option<&Arc<CallDefaults>>) {
+        self.defaults = defaults.cloned();
     }
 
     /// Drops the values of the call, which has ended.
@@ -268,14 +278,24 @@ impl Context {
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns the value of the request's metadata of this name, such as trace context or authorization.
+    /// Returns the value of the request's metadata of this name, such as trace context or authorization. For a request over
+    /// HTTP, a header that the server takes as metadata comes first.
     pub fn meta(&self, name: &str) -> Option<&str> {
-        self.meta.get(name)
+        match &self.defaults {
+            Some(defaults) => defaults
+                .metadata()
+                .get(name)
+                .or_else(|| self.meta.get(name)),
+            None => self.meta.get(name),
+        }
     }
 
     /// Returns all of the request's metadata, as names and values.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.meta.iter()
+        let defaults = self.defaults.as_deref().map(CallDefaults::metadata);
+        let is_own = move |name| defaults.is_none_or(|defaults| defaults.get(name).is_none());
+        let own = self.meta.iter().filter(move |(name, _)| is_own(name));
+        defaults.into_iter().flat_map(Metadata::iter).chain(own)
     }
 
     /// Sets metadata of the response, which the caller reads with

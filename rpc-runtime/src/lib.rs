@@ -79,6 +79,7 @@
 mod binary;
 mod blocking;
 pub mod broadcast;
+mod call_defaults;
 mod client;
 mod codec;
 #[doc(hidden)]
@@ -141,6 +142,18 @@ pub use transport::settings::{CongestionController, TransportSettings, Transport
 /// Connects one client to several servers.
 pub mod balance {
     pub use crate::client::{Endpoint, Endpoints};
+}
+
+/// Serves the services of a server over transports of other crates, such as HTTP in `rpc-http`.
+pub mod gateway {
+    pub use crate::call_defaults::CallDefaults;
+    #[cfg(feature = "server")]
+    pub use crate::server::gateway::{
+        ConnectionRefused, ConnectionTicket, GatewayCall, GatewayConnection, GatewayPeer,
+        ServiceSet,
+    };
+    #[cfg(feature = "server")]
+    pub use crate::transport::gateway::{GatewayRecv, GatewaySend, StreamError};
 }
 
 /// Injects faults, for tests of programs. Needs the feature `testing`.

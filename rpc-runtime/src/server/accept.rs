@@ -10,13 +10,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::client::callback::ServePeer;
 use crate::event::HandshakeFailure;
-use crate::limits::Limits;
-use crate::server::connection::ServerShared;
+use crate::server::gateway::ServiceSet;
 use crate::server::handle::ServerHandle;
-use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard, Rejection};
-use crate::server::serve::Acceptor;
+use crate::server::limits::connections::{ConnectionSlotGuard, Rejection};
 use crate::server::shutdown::Phase;
-use crate::service::router::Router;
 use crate::transport::quic::{IncomingConnection, Listener};
 use crate::transport::{self, close};
 
@@ -54,25 +51,17 @@ use crate::transport::{self, close};
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
-    handle: ServerHandle,
-    limits: Arc<ConnectionLimits>,
-    services: Arc<dyn ServePeer>,
+    services: ServiceSet,
 }
 
 impl Server {
-    pub(super) fn new<R: Router>(
-        listener: Listener,
-        handle: ServerHandle,
-        limits: Limits,
-        shared: ServerShared<R>,
-    ) -> Self {
-        let events = shared.limit_reports().events().clone();
-        Self {
-            listener,
-            handle,
-            limits: ConnectionLimits::new(limits, events),
-            services: Arc::new(Acceptor(Arc::new(shared))),
-        }
+    pub(super) fn new(listener: Listener, services: ServiceSet) -> Self {
+        Self { listener, services }
+    }
+
+    /// Returns the services of the server, to serve them over other transports as well.
+    pub fn services(&self) -> ServiceSet {
+        self.services.clone()
     }
 
     /// Returns the address that the server listens on. It tells the port if the server was bound to port 0.
@@ -85,7 +74,7 @@ impl Server {
 
     /// Returns a handle that shuts the server down, or gives it a new certificate.
     pub fn handle(&self) -> ServerHandle {
-        self.handle.clone()
+        self.services.handle()
     }
 
     /// Serves clients until `signal` completes, and then shuts the server down as
@@ -126,12 +115,10 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future, or the server, closes every connection at once.
     pub async fn run(self) {
-        let Self {
-            listener,
-            handle,
-            limits,
-            services,
-        } = self;
+        let Self { listener, services } = self;
+        let handle = services.handle();
+        let limits = Arc::clone(services.connection_limits());
+        let services = services.serve_peer();
         // Dropped last, so that the socket is closed when a shutdown returns.
         let _running = handle.running();
         let listener = CloseOnDrop(listener);

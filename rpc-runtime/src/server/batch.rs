@@ -46,6 +46,7 @@ pub(super) async fn serve<R: Router>(
     for value in entries {
         let spare = replies.buffers.entries.pop();
         let mut entry = spare.unwrap_or_else(|| connection.entry_buffers());
+        entry.context.set_defaults(site.defaults.as_ref());
         let request = Request::read(value);
         let Some(call) = prepare(site, request, &mut entry.reply) else {
             replies.collect(entry);

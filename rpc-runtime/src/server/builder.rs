@@ -16,9 +16,11 @@ use crate::memory::ServerMemory;
 use crate::middleware::ServerLayer;
 use crate::server::accept::Server;
 use crate::server::connection::{ServerShared, SharedSettings};
-use crate::server::handle::ServerHandle;
+use crate::server::gateway::ServiceSet;
+use crate::server::handle::{ListenerTls, ServerHandle};
 use crate::server::health::HealthStates;
 use crate::server::layers::{LayerStack, ServerLayers};
+use crate::server::serve::Acceptor;
 use crate::service::Service;
 use crate::service::router::{Router, Services, Single};
 use crate::tls::{ClientAuth, Identity, ServerTls, TlsError, Trust};
@@ -30,14 +32,20 @@ impl Server {
     pub fn builder(identity: Identity) -> ServerBuilder {
         ServerBuilder {
             settings: ServerSettings {
-                identity,
-                client_auth: ClientAuth::default(),
-                limits: Limits::default(),
-                transport: TransportSettings::default(),
-                discovery: DiscoverOptions::default(),
-                replica: None,
-                events: EventHook::default(),
+                identity: Some(identity),
+                ..ServerSettings::default()
             },
+            router: (),
+            layers: (),
+        }
+    }
+}
+
+impl ServiceSet {
+    /// Returns a builder of services that are served without QUIC. [`ServerBuilder::build`] builds them.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder {
+            settings: ServerSettings::default(),
             router: (),
             layers: (),
         }
@@ -83,9 +91,10 @@ pub struct ServerBuilder<R = (), L = ()> {
     layers: L,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct ServerSettings {
-    identity: Identity,
+    /// `None` for a server without QUIC.
+    identity: Option<Identity>,
     client_auth: ClientAuth,
     limits: Limits,
     transport: TransportSettings,
@@ -364,32 +373,80 @@ impl<R, L> ServerBuilder<R, L> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BindError::NoRuntime);
         }
+        let Some(identity) = settings.identity else {
+            return Err(BindError::NoIdentity);
+        };
         let socket = socket().map_err(BindError::Address)?;
         let tls = ServerTls::new(settings.client_auth)?;
         let keys = ListenerKeys {
-            tls: tls.config(&settings.identity),
-            secret: settings.identity.secret(),
+            tls: tls.config(&identity),
+            secret: identity.secret(),
         };
         let replica = settings.replica.as_deref();
         let listener = Listener::bind(socket, keys, replica, &settings.limits, &settings.transport);
         let listener = listener.map_err(BindError::Address)?;
         if tls.presents_identity() {
-            settings.identity.warn_of_faults();
+            identity.warn_of_faults();
         }
-        let memory = ServerMemory::new(&settings.limits);
-        let health = HealthStates::new(&descriptions);
-        let state = (Arc::clone(&memory), Arc::clone(&health));
-        let handle = ServerHandle::new(tls, listener.clone(), state);
-        let shared = SharedSettings {
-            limits: settings.limits.clone(),
-            memory,
-            discover: settings.discovery,
-            phase: handle.phase(),
-            events: settings.events,
-            health,
+        let bound = ListenerTls {
+            listener: listener.clone(),
+            tls,
         };
-        let shared = ServerShared::new(layers.apply(router), shared);
-        Ok(Server::new(listener, handle, settings.limits, shared))
+        let parts = ServiceParts {
+            limits: settings.limits,
+            discovery: settings.discovery,
+            events: settings.events,
+            health: HealthStates::new(&descriptions),
+        };
+        let services = parts.build(layers.apply(router), Some(bound));
+        Ok(Server::new(listener, services))
+    }
+
+    /// Builds the services without a socket, to serve them over other transports, such as HTTP with `rpc-http`. The identity,
+    /// the settings of the transport and the certificates of clients have no effect.
+    ///
+    /// # Errors
+    /// Returns an error if two services have a method of the same name.
+    pub fn build(self) -> Result<ServiceSet, BindError>
+    where
+        R: Router,
+        L: ServerLayers<R>,
+    {
+        let descriptions = R::descriptions();
+        check_names(&descriptions)?;
+        let parts = ServiceParts {
+            limits: self.settings.limits,
+            discovery: self.settings.discovery,
+            events: self.settings.events,
+            health: HealthStates::new(&descriptions),
+        };
+        Ok(parts.build(self.layers.apply(self.router), None))
+    }
+}
+
+/// The settings of services, whatever transports they are served over.
+struct ServiceParts {
+    limits: Limits,
+    discovery: DiscoverOptions,
+    events: EventHook,
+    health: Arc<HealthStates>,
+}
+
+impl ServiceParts {
+    fn build<R: Router>(self, router: R, listener: Option<ListenerTls>) -> ServiceSet {
+        let memory = ServerMemory::new(&self.limits);
+        let health = Arc::clone(&self.health);
+        let handle = ServerHandle::new(listener, Arc::clone(&memory), health);
+        let shared = SharedSettings {
+            limits: self.limits.clone(),
+            memory,
+            discover: self.discovery,
+            phase: handle.phase(),
+            events: self.events,
+            health: self.health,
+        };
+        let shared = ServerShared::new(router, shared);
+        ServiceSet::new(Acceptor(Arc::new(shared)), handle, self.limits)
     }
 }
 
@@ -434,6 +491,9 @@ pub enum BindError {
         /// The names of the two traits.
         services: [&'static str; 2],
     },
+    /// The builder has no identity; create it with [`Server::builder`].
+    #[error("a server on a UDP socket needs an identity; create it with `Server::builder`")]
+    NoIdentity,
     /// There is no tokio runtime; call `bind` inside `#[tokio::main]` or `Runtime::block_on`.
     #[error("a server needs a tokio runtime; bind it inside one")]
     NoRuntime,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::call_defaults::CallDefaults;
 use crate::memory::room_timeout;
 use crate::permit::PermitSlot;
 use crate::server::buffers::{SMALL_MESSAGE_BYTES, WorkerBuffers};
@@ -27,6 +28,8 @@ pub(super) struct CallSite<R> {
     pub(super) stream: Arc<ServerStream>,
     /// The offset in the stream of the first byte after the message.
     pub(super) message_end: u64,
+    /// What its calls have from outside of the message.
+    pub(super) defaults: Option<Arc<CallDefaults>>,
 }
 
 impl<R: Router> CallSite<R> {

@@ -535,12 +535,16 @@ impl<R: Router> ServerConnection<R> {
         ProtocolError::MemoryLimit(self.memory.limit_of(full))
     }
 
+    /// Returns `true` if the messages arrive on a connection, so that there are timers.
+    pub(super) fn is_connected(&self) -> bool {
+        self.transport.strong_count() > 0
+    }
+
     /// Resolves when a call has waited for so long that it is logged.
     async fn logged_wait(&self) {
-        // Without a connection there may be no timers.
-        match self.transport.strong_count() {
-            0 => std::future::pending().await,
-            _ => sleep(LOGGED_WAIT).await,
+        match self.is_connected() {
+            true => sleep(LOGGED_WAIT).await,
+            false => std::future::pending().await,
         }
     }
 

@@ -16,6 +16,13 @@ use crate::tls::{Identity, ServerTls};
 use crate::transport::close;
 use crate::transport::quic::{Listener, ListenerKeys};
 
+/// A socket with its TLS settings.
+#[derive(Clone)]
+pub(super) struct ListenerTls {
+    pub(super) listener: Listener,
+    pub(super) tls: ServerTls,
+}
+
 /// A handle that shuts a [`Server`](crate::Server) down and replaces its certificate. Clones are cheap.
 ///
 /// ```no_run
@@ -39,9 +46,8 @@ use crate::transport::quic::{Listener, ListenerKeys};
 /// ```
 #[derive(Clone)]
 pub struct ServerHandle {
-    tls: ServerTls,
     /// `None` after the shutdown, so that remaining handles do not keep the socket open.
-    listener: Arc<Mutex<Option<Listener>>>,
+    listener: Arc<Mutex<Option<ListenerTls>>>,
     connections: TaskTracker,
     /// Held while [`Server::run`](crate::Server::run) is running.
     runs: TaskTracker,
@@ -54,13 +60,12 @@ pub struct ServerHandle {
 
 impl ServerHandle {
     pub(super) fn new(
-        tls: ServerTls,
-        listener: Listener,
-        (memory, health): (Arc<ServerMemory>, Arc<HealthStates>),
+        listener: Option<ListenerTls>,
+        memory: Arc<ServerMemory>,
+        health: Arc<HealthStates>,
     ) -> Self {
         Self {
-            tls,
-            listener: Arc::new(Mutex::new(Some(listener))),
+            listener: Arc::new(Mutex::new(listener)),
             connections: TaskTracker::new(),
             runs: TaskTracker::new(),
             phase: watch::Sender::new(Phase::Serving),
@@ -73,6 +78,21 @@ impl ServerHandle {
     /// Returns the phases that the server goes through.
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// Returns `true` if the server is shutting down.
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() >= Phase::Draining
+    }
+
+    /// Resolves when the server is shutting down.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe.
+    pub async fn draining(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender is in `self`.
+        let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
     }
 
     /// Returns the tasks of the server's connections.
@@ -145,10 +165,10 @@ impl ServerHandle {
     /// ```
     pub fn set_identity(&self, identity: Identity) {
         let listener = lock(&self.listener).clone();
-        if let Some(listener) = listener {
+        if let Some(ListenerTls { listener, tls }) = listener {
             identity.warn_of_faults();
             listener.set_keys(ListenerKeys {
-                tls: self.tls.config(&identity),
+                tls: tls.config(&identity),
                 secret: identity.secret(),
             });
         }
@@ -181,7 +201,7 @@ impl ServerHandle {
         // The listener is kept until it is closed, for other shutdowns, which wait for the same, and in case this one is
         // cancelled.
         let listener = lock(&self.listener).clone();
-        if let Some(listener) = listener {
+        if let Some(ListenerTls { listener, .. }) = listener {
             listener.close(close::ABORTED, "shutting down");
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.idle()).await;
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.close_socket()).await;

@@ -37,7 +37,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
     request: Result<Request<'t, 'de>, Invalid<'de>>,
     reply: &mut Reply,
 ) -> Option<PreparedCall<'t, 'de>> {
-    let request = match request {
+    let mut request = match request {
         Ok(request) => request,
         Err(Invalid { id, error }) => {
             site.connection.abuse().record_wasted();
@@ -50,6 +50,9 @@ pub(super) fn prepare<'t, 'de, R: Router>(
         // No reply can be sent to a call on a unidirectional stream.
         reply.begin(None);
         return None;
+    }
+    if let Some(defaults) = &site.defaults {
+        request.timeout = defaults.timeout_ms(request.timeout);
     }
     if request.method.starts_with("rpc.") {
         answer(site, &request, reply);
@@ -88,6 +91,7 @@ fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut 
         "rpc.discover" => {
             let context = || {
                 let mut context = site.connection.context();
+                context.set_defaults(site.defaults.as_ref());
                 context.begin(None, request.meta);
                 context
             };
@@ -238,6 +242,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
             connection,
             stream,
             message_end,
+            ..
         } = self.site;
         if stream.in_flight.was_cancelled(request.id, *message_end) {
             return reply.reject(ProtocolError::Cancelled);

@@ -14,7 +14,10 @@ mod buffers;
 mod builder;
 mod call_task;
 mod connection;
+mod direct;
 mod discover;
+#[cfg(feature = "server")]
+pub(crate) mod gateway;
 #[cfg(feature = "server")]
 mod handle;
 mod health;

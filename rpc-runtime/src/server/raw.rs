@@ -5,20 +5,15 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
-use crate::codec::lines::Line;
 use crate::context::ConnectionContext;
 use crate::description::discover::DiscoverOptions;
 use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
-use crate::permit::PermitSlot;
-use crate::server::buffers::ReplyBuffer;
-use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::{ServerConnection, ServerShared, SharedSettings};
+use crate::server::direct::DirectCall;
 use crate::server::health::HealthStates;
-use crate::server::request::{serve_large, serve_small};
 use crate::server::shutdown::Phase;
-use crate::server::stream::ServerStream;
 use crate::service::Service;
 use crate::service::router::Single;
 
@@ -46,9 +41,7 @@ use crate::service::router::Single;
 /// # }
 /// ```
 pub struct RawService<S> {
-    task: CallTask<Single<S>>,
-    /// The buffer that holds the last reply.
-    last: ReplyBuffer,
+    call: DirectCall<Single<S>>,
     phase: Arc<watch::Sender<Phase>>,
 }
 
@@ -77,19 +70,8 @@ impl<S: Service> RawService<S> {
         let context = Arc::new(ConnectionContext::unconnected());
         let memory = shared.memory(None);
         let connection = ServerConnection::new(shared, memory, context, Weak::new(), |_, _, _| {});
-        let task = CallTask {
-            buffers: connection.worker_buffers(),
-            site: CallSite {
-                stream: ServerStream::detached(Arc::clone(connection.send_budget())),
-                connection,
-                message_end: 0,
-            },
-            receiver: None,
-            permit: PermitSlot::default(),
-        };
         Self {
-            task,
-            last: ReplyBuffer::Single,
+            call: DirectCall::new(connection),
             phase,
         }
     }
@@ -104,24 +86,9 @@ impl<S: Service> RawService<S> {
     /// # Cancel safety
     /// Dropping the future drops the handler's future.
     pub async fn respond(&mut self, message: &[u8]) -> &[u8] {
-        let Self { task, last, .. } = self;
-        let max_bytes = task.site.connection.limits().max_request_bytes;
-        let buffers = &mut task.buffers;
-        // The buffers are released now, since the caller has read the previous reply.
-        buffers.release_large(*last, task.site.connection.memory());
-        buffers.message.clear();
-        let taken = message.get(..max_bytes).unwrap_or(message);
-        buffers.message.extend_from_slice(taken);
-        let line = match message.len() > max_bytes {
-            true => Line::TooLarge,
-            false => Line::Message,
-        };
-        *last = ReplyBuffer::Batch;
-        *last = match task.buffers.is_message_small() {
-            true => serve_small(task, line).await,
-            false => serve_large(task, line).await,
-        };
-        task.buffers.reply(*last)
+        self.call.begin(None);
+        self.call.push(message);
+        self.call.answer().await
     }
 }
 
@@ -129,7 +96,7 @@ impl<S: Service> RawService<S> {
 /// the same [`Limits::max_concurrent_calls`] and [`Limits::max_memory_bytes`].
 impl<S: Service> Clone for RawService<S> {
     fn clone(&self) -> Self {
-        let shared = self.task.site.connection.shared();
+        let shared = self.call.connection().shared();
         Self::with_shared(Arc::clone(shared), Arc::clone(&self.phase))
     }
 }

@@ -1,7 +1,10 @@
 //! The receiving half of a stream: receives messages and enforces their timeouts.
 
+use std::sync::Arc;
+
 use tokio::task::coop;
 
+use crate::call_defaults::CallDefaults;
 use crate::codec::error_code::FullBudget;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::limits::Limits;
@@ -64,6 +67,11 @@ impl Receiver {
                 Some(line)
             }
         }
+    }
+
+    /// Returns what the calls of the stream have from outside of their requests.
+    pub(super) fn defaults(&self) -> Option<&Arc<CallDefaults>> {
+        self.recv.defaults()
     }
 
     /// Returns the ID of the stream; `None` for datagrams.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::codec::de::Elements;
 use crate::codec::envelope::leading_id;
-use crate::codec::error_code::ProtocolError;
+use crate::codec::error_code::{ProtocolError, Setting};
 use crate::codec::id::Id;
 use crate::codec::lines::Line;
 use crate::codec::parser::{Document, ParseBuffers, ParseError, most_parsed_bytes};
@@ -22,6 +22,7 @@ use crate::server::buffers::{
     BatchBuffers, RETAINING_QUARTERS, ReplyBuffer, SMALL_MESSAGE_BYTES, WorkerBuffers,
 };
 use crate::server::call_task::{CallSite, CallTask};
+use crate::server::connection::ServerConnection;
 use crate::server::invoke::{Invocation, PreparedCall, passes, prepare, reject};
 use crate::server::recv::Receiver;
 use crate::server::streaming;
@@ -367,14 +368,10 @@ async fn obtain_permit<R: Router>(
     if connection.limits().reject_excess_calls && !is_congested && !connection.is_draining() {
         return Err(connection.too_many_calls());
     }
-    let Some(receiver) = receiver else {
-        return Err(match connection.is_draining() {
-            true => ProtocolError::ShuttingDown,
-            // Without a stream the call cannot wait.
-            false => connection.too_many_calls(),
-        });
-    };
     let limit = connection.reached_limit();
+    let Some(receiver) = receiver else {
+        return obtain_permit_directly(connection, permit, deadline, limit).await;
+    };
     stream.flush_while_receiving(receiver).await;
     if stream.is_reset() {
         return Err(ProtocolError::Cancelled);
@@ -392,6 +389,33 @@ async fn obtain_permit<R: Router>(
         () = receiver.was_reset() => stream.reset(),
         // The receiver notices no loss of the connection once it has all that was sent.
         () = stream.was_reset() => {}
+    }
+    Err(ProtocolError::ShuttingDown)
+}
+
+/// Obtains a permit for a message that was received without a stream. Waits only on a connection, since there may be no timers
+/// without one.
+async fn obtain_permit_directly<R: Router>(
+    connection: &ServerConnection<R>,
+    permit: &mut PermitSlot,
+    deadline: Option<Instant>,
+    limit: Setting,
+) -> Result<(), ProtocolError> {
+    if connection.is_draining() {
+        return Err(ProtocolError::ShuttingDown);
+    }
+    if !connection.is_connected() {
+        return Err(connection.too_many_calls());
+    }
+    tokio::select! {
+        obtained = connection.wait_for_permit() => if obtained.is_some() {
+            permit.put(obtained);
+            return Ok(());
+        },
+        () = passes(deadline) => {
+            connection.abuse().record_timed_out_call();
+            return Err(ProtocolError::DeadlinePassedAt(limit));
+        }
     }
     Err(ProtocolError::ShuttingDown)
 }

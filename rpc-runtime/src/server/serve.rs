@@ -31,7 +31,7 @@ impl<R: Router> ServePeer for Acceptor<R> {
         connection: transport::Connection,
         callback: Option<Callback>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(serve(Arc::clone(&self.0), connection, callback))
+        Box::pin(OpenConnection::new(Arc::clone(&self.0), connection, callback).serve())
     }
 }
 
@@ -58,58 +58,90 @@ impl<R: Router> IntoServePeer for R {
     }
 }
 
-/// Serves one connection. `callback` calls the peer, if this side opened the connection.
-async fn serve<R: Router>(
-    shared: Arc<ServerShared<R>>,
-    transport: transport::Connection,
-    callback: Option<Callback>,
-) {
-    let transport = Arc::new(transport);
-    let accepted = callback.is_none().then(|| transport.remote_address());
-    let mut report = OpenReport::new(shared.limit_reports().events(), accepted.flatten());
-    // Both halves of a connection share one memory budget.
-    let memory = callback.as_ref().and_then(Callback::memory);
-    let memory = memory.unwrap_or_else(|| shared.memory(transport.remote_address()));
-    let callback = Arc::new(callback.unwrap_or_else(|| {
-        Callback::on_accepted(Arc::downgrade(&transport), Arc::downgrade(&memory))
-    }));
-    let context = Arc::new(ConnectionContext {
-        peer: PeerAddress::of(&transport),
-        certificate: transport.peer_certificate(),
-        callback: Arc::clone(&callback) as _,
-        extensions: Extensions::default(),
-    });
-    let connection = ServerConnection::new(
-        Arc::clone(&shared),
-        memory,
-        Arc::clone(&context),
-        Arc::downgrade(&transport),
-        worker::start,
-    );
-    let peer = || context.peer.current();
-    let reason = tokio::select! {
-        lost = accept_streams(&connection, &transport) => {
-            tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), lost = %Escaped(&lost), "connection ended");
-            close_reason(&lost)
+/// A connection whose streams can be served.
+pub(super) struct OpenConnection<R> {
+    pub(super) connection: Arc<ServerConnection<R>>,
+    transport: Arc<transport::Connection>,
+    context: Arc<ConnectionContext>,
+    callback: Arc<Callback>,
+    /// `true` if the peer opened the connection.
+    is_accepted: bool,
+}
+
+impl<R: Router> OpenConnection<R> {
+    /// `callback` calls the peer, if this side opened the connection.
+    pub(super) fn new(
+        shared: Arc<ServerShared<R>>,
+        transport: transport::Connection,
+        callback: Option<Callback>,
+    ) -> Self {
+        let transport = Arc::new(transport);
+        let is_accepted = callback.is_none();
+        // Both halves of a connection share one memory budget.
+        let memory = callback.as_ref().and_then(Callback::memory);
+        let memory = memory.unwrap_or_else(|| shared.memory(transport.remote_address()));
+        let callback = Arc::new(callback.unwrap_or_else(|| {
+            Callback::on_accepted(Arc::downgrade(&transport), Arc::downgrade(&memory))
+        }));
+        let context = Arc::new(ConnectionContext {
+            peer: PeerAddress::of(&transport),
+            certificate: transport.peer_certificate(),
+            callback: Arc::clone(&callback) as _,
+            extensions: Extensions::default(),
+        });
+        let connection = ServerConnection::new(
+            shared,
+            memory,
+            Arc::clone(&context),
+            Arc::downgrade(&transport),
+            worker::start,
+        );
+        Self {
+            connection,
+            transport,
+            context,
+            callback,
+            is_accepted,
         }
-        () = connection.abuse().exceeded() => {
-            tracing::warn!(target: "rpc_runtime::server", peer = ?peer(), "connection closed for excessive load");
-            transport.close(close::EXCESSIVE_LOAD, "excessive load");
-            CloseReason::ExcessiveLoad
-        }
-        () = connection.release_buffers() => CloseReason::Lost,
-        () = drain(&connection, &transport, &callback) => {
-            tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), "connection drained");
-            CloseReason::Shutdown
-        }
-    };
-    if let Some(report) = &mut report {
-        report.reason = reason;
     }
-    connection.abort();
-    context.peer.keep();
-    drop(transport);
-    callback.ended().await;
+
+    /// Serves the streams of the connection until it is lost or drained.
+    pub(super) async fn serve(self) {
+        let Self {
+            connection,
+            transport,
+            context,
+            callback,
+            is_accepted,
+        } = self;
+        let shared = Arc::clone(connection.shared());
+        let accepted = is_accepted.then(|| transport.remote_address());
+        let mut report = OpenReport::new(shared.limit_reports().events(), accepted.flatten());
+        let peer = || context.peer.current();
+        let reason = tokio::select! {
+            lost = accept_streams(&connection, &transport) => {
+                tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), lost = %Escaped(&lost), "connection ended");
+                close_reason(&lost)
+            }
+            () = connection.abuse().exceeded() => {
+                tracing::warn!(target: "rpc_runtime::server", peer = ?peer(), "connection closed for excessive load");
+                transport.close(close::EXCESSIVE_LOAD, "excessive load");
+                CloseReason::ExcessiveLoad
+            }
+            () = connection.release_buffers() => CloseReason::Lost,
+            () = drain(&connection, &transport, &callback) => {
+                tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), "connection drained");
+                CloseReason::Shutdown
+            }
+        };
+        if let Some(report) = &mut report {
+            report.reason = reason;
+        }
+        connection.abort();
+        context.peer.keep();
+        drop(transport);
+        callback.ended().await;
+    }
 }
 
 fn close_reason(lost: &ConnectionError) -> CloseReason {

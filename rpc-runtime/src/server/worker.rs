@@ -23,14 +23,17 @@ pub(super) fn start<R: Router>(
     stream: Arc<ServerStream>,
     receiver: Box<Receiver>,
 ) {
+    let mut buffers = connection.worker_buffers();
+    buffers.context.set_defaults(receiver.defaults());
     let mut worker = Worker {
         slot: stream.enter_worker(),
         task: CallTask {
-            buffers: connection.worker_buffers(),
+            buffers,
             site: CallSite {
                 connection,
                 stream,
                 message_end: 0,
+                defaults: receiver.defaults().cloned(),
             },
             receiver: Some(receiver),
             permit: PermitSlot::default(),

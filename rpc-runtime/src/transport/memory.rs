@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 
+use crate::call_defaults::CallDefaults;
 use crate::sync::{Mutex, lock};
+use crate::tls::Certificate;
 use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, close};
 
 /// The number of unread bytes on a stream at which its writer waits, unless the pair was created with another one.
@@ -19,6 +22,21 @@ const DATAGRAM: usize = 1200;
 /// Creates the two ends of a connection.
 pub(crate) fn pair() -> (Connection, Connection) {
     pair_with_window(WINDOW)
+}
+
+/// The peer of a connection that another transport carries.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PeerDetails {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) certificate: Option<Certificate>,
+}
+
+/// Creates the two ends of a connection that another transport carries. The second end shows `client` as its peer.
+#[cfg(feature = "server")]
+pub(crate) fn pair_of(client: PeerDetails) -> (Connection, Connection) {
+    let (here, there) = pair();
+    lock(&there.shared).peer = client;
+    (here, there)
 }
 
 /// Creates the two ends of a connection on whose streams a writer waits at so many unread bytes.
@@ -52,6 +70,8 @@ impl Side {
 #[derive(Debug, Default)]
 struct SharedPair {
     window: usize,
+    /// The client, as the server sees it.
+    peer: PeerDetails,
     end: Option<ConnectionEnd>,
     /// The streams and datagrams that each side has not accepted yet.
     client: PipeState,
@@ -147,7 +167,17 @@ impl SharedPair {
     }
 
     fn open_bi(&mut self, id: u64, from: Side) -> (SendStream, RecvStream) {
-        let (send, their_recv) = self.pipe(id, from);
+        self.open_bi_with(id, from, None)
+    }
+
+    fn open_bi_with(
+        &mut self,
+        id: u64,
+        from: Side,
+        defaults: Option<Arc<CallDefaults>>,
+    ) -> (SendStream, RecvStream) {
+        let (send, mut their_recv) = self.pipe(id, from);
+        their_recv.defaults = defaults;
         let (their_send, recv) = self.pipe(id, from.other());
         let inbox = self.inbox(from.other());
         inbox.bi.push_back((their_send, their_recv));
@@ -183,6 +213,7 @@ impl SharedPair {
                 id,
                 pipe,
                 side: from.other(),
+                defaults: None,
             },
         )
     }
@@ -206,6 +237,32 @@ impl Connection {
             let id = shared.next_id(self.side);
             shared.open_bi(id, self.side)
         })
+    }
+
+    /// Opens a stream whose calls have `defaults` at the other side.
+    #[cfg(feature = "server")]
+    pub(crate) fn open_bi_with(
+        &self,
+        defaults: Option<Arc<CallDefaults>>,
+    ) -> Result<(SendStream, RecvStream), ConnectionError> {
+        self.open(|shared| {
+            let id = shared.next_id(self.side);
+            shared.open_bi_with(id, self.side, defaults)
+        })
+    }
+
+    pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
+        match self.side {
+            Side::Client => None,
+            Side::Server => lock(&self.shared).peer.address,
+        }
+    }
+
+    pub(crate) fn peer_certificate(&self) -> Option<Certificate> {
+        match self.side {
+            Side::Client => None,
+            Side::Server => lock(&self.shared).peer.certificate.clone(),
+        }
     }
 
     pub(crate) fn open_uni(&self) -> Result<SendStream, ConnectionError> {
@@ -389,23 +446,35 @@ impl SendStream {
 
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
         poll_fn(|cx| {
-            let mut pipe = lock(&self.pipe);
-            if let Some(lost) = pipe.lost(self.side) {
-                return Poll::Ready(Err(lost));
-            }
-            if let Some(code) = pipe.stopped {
-                return Poll::Ready(Err(StreamLost::Stopped(code.into())));
-            }
-            if pipe.bytes >= pipe.window {
-                park(&mut pipe.writer, cx);
-                return Poll::Pending;
-            }
-            pipe.bytes += chunk.len();
-            pipe.chunks.push_back(chunk.clone());
-            pipe.wake();
+            ready!(self.poll_room(cx))?;
+            self.put(chunk.clone());
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// Waits until less than a window of bytes is unread.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), StreamLost>> {
+        let mut pipe = lock(&self.pipe);
+        if let Some(lost) = pipe.lost(self.side) {
+            return Poll::Ready(Err(lost));
+        }
+        if let Some(code) = pipe.stopped {
+            return Poll::Ready(Err(StreamLost::Stopped(code.into())));
+        }
+        if pipe.bytes >= pipe.window {
+            park(&mut pipe.writer, cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes a chunk, for which there is room.
+    pub(crate) fn put(&mut self, chunk: Bytes) {
+        let mut pipe = lock(&self.pipe);
+        pipe.bytes += chunk.len();
+        pipe.chunks.push_back(chunk);
+        pipe.wake();
     }
 
     pub(crate) fn finish(&mut self) {
@@ -453,6 +522,7 @@ pub(crate) struct RecvStream {
     id: u64,
     pipe: Arc<Mutex<Pipe>>,
     side: Side,
+    defaults: Option<Arc<CallDefaults>>,
 }
 
 impl RecvStream {
@@ -460,34 +530,40 @@ impl RecvStream {
         self.id
     }
 
+    /// Returns what the calls of the stream have from outside of their requests.
+    pub(crate) fn defaults(&self) -> Option<&Arc<CallDefaults>> {
+        self.defaults.as_ref()
+    }
+
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
-        poll_fn(|cx| {
-            let mut pipe = lock(&self.pipe);
-            if let Some(code) = pipe.reset {
-                return Poll::Ready(Err(StreamLost::Reset(code.into())));
-            }
-            if let Some(chunk) = pipe.chunks.pop_front() {
-                pipe.bytes -= chunk.len();
-                let wake = if pipe.is_over() {
-                    pipe.watcher.take()
-                } else {
-                    None
-                };
-                wake.into_iter()
-                    .chain(pipe.writer.take())
-                    .for_each(Waker::wake);
-                return Poll::Ready(Ok(Some(chunk)));
-            }
-            if pipe.finished {
-                return Poll::Ready(Ok(None));
-            }
-            if let Some(lost) = pipe.lost(self.side) {
-                return Poll::Ready(Err(lost));
-            }
-            park(&mut pipe.reader, cx);
-            Poll::Pending
-        })
-        .await
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    pub(crate) fn poll_chunk(&self, cx: &Context<'_>) -> Poll<Result<Option<Bytes>, StreamLost>> {
+        let mut pipe = lock(&self.pipe);
+        if let Some(code) = pipe.reset {
+            return Poll::Ready(Err(StreamLost::Reset(code.into())));
+        }
+        if let Some(chunk) = pipe.chunks.pop_front() {
+            pipe.bytes -= chunk.len();
+            let wake = if pipe.is_over() {
+                pipe.watcher.take()
+            } else {
+                None
+            };
+            wake.into_iter()
+                .chain(pipe.writer.take())
+                .for_each(Waker::wake);
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        if pipe.finished {
+            return Poll::Ready(Ok(None));
+        }
+        if let Some(lost) = pipe.lost(self.side) {
+            return Poll::Ready(Err(lost));
+        }
+        park(&mut pipe.reader, cx);
+        Poll::Pending
     }
 }
 

@@ -3,6 +3,8 @@
 //! Only [`quic`] depends on quinn; [`memory`] implements the same interface without a socket.
 
 pub(crate) mod error;
+#[cfg(feature = "server")]
+pub(crate) mod gateway;
 #[cfg(feature = "testing")]
 pub(crate) mod link;
 pub(crate) mod memory;
@@ -11,9 +13,11 @@ pub(crate) mod settings;
 pub(crate) mod write_buffer;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::call_defaults::CallDefaults;
 use crate::tls::Certificate;
 pub use crate::transport::error::ConnectionError;
 pub(crate) use crate::transport::error::{Stopped, StreamLost, Traffic, close};
@@ -117,7 +121,7 @@ impl Connection {
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Quic(inner) => Some(inner.remote_address()),
-            Self::Memory(_) => None,
+            Self::Memory(inner) => inner.remote_address(),
         }
     }
 
@@ -125,7 +129,7 @@ impl Connection {
     pub(crate) fn peer_certificate(&self) -> Option<Certificate> {
         match self {
             Self::Quic(inner) => inner.peer_certificate(),
-            Self::Memory(_) => None,
+            Self::Memory(inner) => inner.peer_certificate(),
         }
     }
 }
@@ -198,6 +202,14 @@ impl RecvStream {
             Self::Quic(inner) => Some(inner.id()),
             Self::Memory(inner) => Some(inner.id()),
             Self::Datagrams(_) => None,
+        }
+    }
+
+    /// Returns what the calls of the stream have from outside of their requests.
+    pub(crate) fn defaults(&self) -> Option<&Arc<CallDefaults>> {
+        match self {
+            Self::Memory(inner) => inner.defaults(),
+            Self::Quic(_) | Self::Datagrams(_) => None,
         }
     }
 

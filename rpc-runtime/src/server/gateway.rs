@@ -1,0 +1,384 @@
+//! `ServiceSet`: the services of a server, for connections that other transports carry.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::call_defaults::CallDefaults;
+use crate::client::callback::ServePeer;
+use crate::limits::Limits;
+use crate::memory::MemoryCharge;
+use crate::server::buffers::SMALL_MESSAGE_BYTES;
+use crate::server::connection::ServerConnection;
+use crate::server::direct::DirectCall;
+use crate::server::handle::ServerHandle;
+use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard};
+use crate::server::serve::{Acceptor, OpenConnection};
+use crate::service::router::Router;
+use crate::sync::{Mutex, lock};
+use crate::tls::Certificate;
+use crate::transport::gateway::{GatewayRecv, GatewaySend};
+use crate::transport::memory::{self, PeerDetails};
+use crate::transport::{self, ConnectionError, close};
+
+/// Maximum number of idle [`DirectCall`]s that a connection keeps.
+const SPARE_CALLS: usize = 4;
+
+/// The services of a server, for connections that arrive over another transport, such as HTTP. Clones are cheap.
+///
+/// All connections share the limits, the middleware and the shutdown of the server, whatever carries them.
+/// [`Server::services`](crate::Server::services) returns the services of a server with QUIC, and
+/// [`ServerBuilder::build`](crate::ServerBuilder::build) those of one without.
+///
+/// ```
+/// use rpc_runtime::gateway::{GatewayPeer, ServiceSet};
+/// use rpc_runtime::{Server, rpc};
+///
+/// #[rpc]
+/// trait Calculator {
+///     async fn add(&self, a: i64, b: i64) -> i64;
+/// }
+///
+/// struct Desk;
+/// impl Calculator for Desk {
+///     async fn add(&self, a: i64, b: i64) -> i64 { a + b }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let services = ServiceSet::builder().service(CalculatorServer::new(Desk)).build()?;
+/// let connection = services.connect(GatewayPeer::default());
+/// let mut call = connection.call(None);
+/// call.push(br#"{"jsonrpc":"2.0","id":1,"method":"add","params":{"a":1,"b":2}}"#);
+/// assert_eq!(call.answer().await, br#"{"jsonrpc":"2.0","id":1,"result":3}"#[..]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ServiceSet {
+    services: Arc<dyn ServeGateway>,
+    connections: Arc<ConnectionLimits>,
+    handle: ServerHandle,
+    limits: Arc<Limits>,
+}
+
+impl ServiceSet {
+    pub(super) fn new<R: Router>(
+        services: Acceptor<R>,
+        handle: ServerHandle,
+        limits: Limits,
+    ) -> Self {
+        let events = services.0.limit_reports().events().clone();
+        Self {
+            connections: ConnectionLimits::new(limits.clone(), events),
+            services: Arc::new(services),
+            handle,
+            limits: Arc::new(limits),
+        }
+    }
+
+    /// Returns a handle that shuts the server down.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Returns the limits of the server.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn connection_limits(&self) -> &Arc<ConnectionLimits> {
+        &self.connections
+    }
+
+    pub(super) fn serve_peer(&self) -> Arc<dyn ServePeer> {
+        Arc::clone(&self.services) as _
+    }
+
+    /// Counts a connection of `peer` and its handshake, if the limits admit it.
+    ///
+    /// # Errors
+    /// Returns an error if the server is shutting down or a limit of connections is reached.
+    pub fn admit(&self, peer: SocketAddr) -> Result<ConnectionTicket, ConnectionRefused> {
+        if self.handle.is_draining() {
+            return Err(ConnectionRefused::ShuttingDown);
+        }
+        match self.connections.admit(peer.ip(), true) {
+            Ok(slot) => Ok(ConnectionTicket {
+                slot,
+                peer,
+                _running: self.handle.connections().token(),
+            }),
+            Err(rejection) => {
+                self.connections.record_rejection(peer, rejection);
+                Err(ConnectionRefused::Limit)
+            }
+        }
+    }
+
+    /// Opens a connection to the services. It counts as no connection of the server; [`admit`](Self::admit) counts one.
+    ///
+    /// # Panics
+    /// Panics outside a tokio runtime.
+    pub fn connect(&self, peer: GatewayPeer) -> GatewayConnection {
+        let (here, there) = memory::pair_of(peer.0);
+        let (calls, serving) = self.services.open(transport::Connection::Memory(there));
+        self.handle.connections().spawn(serving);
+        GatewayConnection {
+            transport: here,
+            calls,
+        }
+    }
+}
+
+impl fmt::Debug for ServiceSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceSet")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The reason why [`ServiceSet::admit`] refuses a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConnectionRefused {
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// A limit of connections is reached. The log and an [`Event`](crate::event::Event) tell which.
+    #[error("a limit of connections is reached")]
+    Limit,
+}
+
+/// The place of one connection within the limits of the server, until it is dropped. A shutdown waits until it is dropped.
+pub struct ConnectionTicket {
+    slot: ConnectionSlotGuard,
+    peer: SocketAddr,
+    _running: TaskTrackerToken,
+}
+
+impl ConnectionTicket {
+    /// Returns the time within which the handshake must be complete: [`Limits::handshake_timeout`].
+    pub fn handshake_timeout(&self) -> Duration {
+        self.slot.handshake_timeout()
+    }
+
+    /// Records that the handshake is complete, so that it no longer counts towards [`Limits::max_handshakes`].
+    pub fn handshake_done(&mut self) {
+        self.slot.handshake_done();
+    }
+
+    /// Resolves when the handshake must end, since it has to make room for another one.
+    pub async fn evicted(&self) {
+        self.slot.evicted().await;
+    }
+}
+
+impl fmt::Debug for ConnectionTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionTicket")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of the client at the other end of a connection.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayPeer(PeerDetails);
+
+impl GatewayPeer {
+    /// Sets the client's address, which [`Context::peer`](crate::Context::peer) returns. Limits of one address apply to it.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.0.address = Some(address);
+        self
+    }
+
+    /// Sets the certificate whose key the client has proved to own. The transport must have verified it.
+    pub fn certificate(mut self, certificate: Certificate) -> Self {
+        self.0.certificate = Some(certificate);
+        self
+    }
+}
+
+/// A connection to the services. Dropping it cancels its calls.
+pub struct GatewayConnection {
+    transport: memory::Connection,
+    calls: Arc<dyn OpenCalls>,
+}
+
+impl GatewayConnection {
+    /// Begins a message that is answered without a stream. `defaults` apply to its calls.
+    ///
+    /// A method with items is answered with an error: it needs a [stream](Self::open_stream).
+    pub fn call(&self, defaults: Option<Arc<CallDefaults>>) -> GatewayCall {
+        GatewayCall(Arc::clone(&self.calls).begin(defaults))
+    }
+
+    /// Opens a stream of messages, with one message a line as in section 3 of `PROTOCOL.md`. `defaults` apply to all of its
+    /// calls.
+    ///
+    /// # Errors
+    /// Returns the reason if the connection has ended, as at a shutdown.
+    pub fn open_stream(
+        &self,
+        defaults: Option<Arc<CallDefaults>>,
+    ) -> Result<(GatewaySend, GatewayRecv), ConnectionError> {
+        let (send, recv) = self.transport.open_bi_with(defaults)?;
+        Ok((GatewaySend::new(send), GatewayRecv::new(recv)))
+    }
+
+    /// Accepts a stream that the server opens to call the client.
+    ///
+    /// # Errors
+    /// Returns the reason once the connection has ended.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe.
+    pub async fn accept_stream(&self) -> Result<(GatewaySend, GatewayRecv), ConnectionError> {
+        let (send, recv) = self.transport.accept_bi().await?;
+        Ok((GatewaySend::new(send), GatewayRecv::new(recv)))
+    }
+
+    /// Waits until the connection has ended, and returns the reason.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe.
+    pub async fn closed(&self) -> ConnectionError {
+        self.transport.closed().await
+    }
+}
+
+impl Drop for GatewayConnection {
+    fn drop(&mut self) {
+        self.transport.close(close::DONE, "");
+    }
+}
+
+impl fmt::Debug for GatewayConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayConnection").finish_non_exhaustive()
+    }
+}
+
+/// A message that is answered without a stream.
+pub struct GatewayCall(Box<dyn AnswerCall>);
+
+impl GatewayCall {
+    /// Appends bytes of the message. A message of more than
+    /// [`Limits::max_request_bytes`] is answered with an error.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.0.push(bytes);
+    }
+
+    /// Answers the message. The reply is empty if there is none, as for a notification.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the calls of the message.
+    pub async fn answer(self) -> Bytes {
+        self.0.answer().await
+    }
+}
+
+impl fmt::Debug for GatewayCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayCall").finish_non_exhaustive()
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Serves connections of gateways, for any set of services.
+trait ServeGateway: ServePeer {
+    /// Opens a connection. The future serves its streams until it is lost or drained.
+    fn open(&self, connection: transport::Connection) -> (Arc<dyn OpenCalls>, BoxFuture<()>);
+}
+
+impl<R: Router> ServeGateway for Acceptor<R> {
+    fn open(&self, connection: transport::Connection) -> (Arc<dyn OpenCalls>, BoxFuture<()>) {
+        let open = OpenConnection::new(Arc::clone(&self.0), connection, None);
+        let calls = DirectCalls {
+            connection: Arc::clone(&open.connection),
+            spare: Mutex::default(),
+        };
+        (Arc::new(calls), Box::pin(open.serve()))
+    }
+}
+
+/// Begins messages, for any set of services.
+trait OpenCalls: Send + Sync {
+    fn begin(self: Arc<Self>, defaults: Option<Arc<CallDefaults>>) -> Box<dyn AnswerCall>;
+}
+
+/// A message that has begun, for any set of services.
+trait AnswerCall: Send {
+    fn push(&mut self, bytes: &[u8]);
+
+    fn answer(self: Box<Self>) -> BoxFuture<Bytes>;
+}
+
+/// Answers the messages of one connection.
+struct DirectCalls<R> {
+    connection: Arc<ServerConnection<R>>,
+    spare: Mutex<Vec<DirectCall<R>>>,
+}
+
+impl<R: Router> OpenCalls for DirectCalls<R> {
+    fn begin(self: Arc<Self>, defaults: Option<Arc<CallDefaults>>) -> Box<dyn AnswerCall> {
+        let spare = lock(&self.spare).pop();
+        let mut call = spare.unwrap_or_else(|| DirectCall::new(Arc::clone(&self.connection)));
+        call.begin(defaults);
+        Box::new(BegunCall { calls: self, call })
+    }
+}
+
+struct BegunCall<R> {
+    calls: Arc<DirectCalls<R>>,
+    call: DirectCall<R>,
+}
+
+impl<R: Router> AnswerCall for BegunCall<R> {
+    fn push(&mut self, bytes: &[u8]) {
+        self.call.push(bytes);
+    }
+
+    fn answer(self: Box<Self>) -> BoxFuture<Bytes> {
+        Box::pin(async move {
+            let Self { calls, mut call } = *self;
+            let reply = call.answer().await;
+            let reply = match reply.len() {
+                ..=SMALL_MESSAGE_BYTES => Bytes::copy_from_slice(reply),
+                _ => Bytes::from_owner(CountedReply {
+                    reply: reply.to_vec(),
+                    _charge: MemoryCharge::new(calls.connection.memory(), reply.len()),
+                }),
+            };
+            call.release_permit();
+            calls.connection.idle().record_activity();
+            let mut spare = lock(&calls.spare);
+            if spare.len() < SPARE_CALLS {
+                call.begin(None);
+                spare.push(call);
+            }
+            reply
+        })
+    }
+}
+
+/// A large reply, counted until the transport has sent it.
+struct CountedReply {
+    reply: Vec<u8>,
+    _charge: MemoryCharge,
+}
+
+impl AsRef<[u8]> for CountedReply {
+    fn as_ref(&self) -> &[u8] {
+        &self.reply
+    }
+}
