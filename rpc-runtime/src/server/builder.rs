@@ -424,6 +424,19 @@ impl<R, L> ServerBuilder<R, L> {
     }
 }
 
+/// Serves one service, with the default limits.
+impl<S: Service> From<S> for ServiceSet {
+    fn from(service: S) -> Self {
+        let parts = ServiceParts {
+            limits: Limits::default(),
+            discovery: DiscoverOptions::default(),
+            events: EventHook::default(),
+            health: HealthStates::new(&[S::DESCRIPTION]),
+        };
+        parts.build(Single(service), None)
+    }
+}
+
 /// The settings of services, whatever transports they are served over.
 struct ServiceParts {
     limits: Limits,

@@ -1,0 +1,46 @@
+//! Serves the services of [`rpc_runtime`] over HTTP/1.1 and HTTP/2.
+//!
+//! [`HttpService`] is a [`tower_service::Service`], which mounts in a router such as that of axum. [`HttpServer`] is a listener
+//! of its own. Both serve the services of a server, with its limits, middleware and shutdown.
+//!
+//! ```no_run
+//! use rpc_http::HttpServer;
+//! use rpc_runtime::{Identity, Server, rpc};
+//!
+//! #[rpc]
+//! trait Calculator {
+//!     async fn add(&self, a: i64, b: i64) -> i64;
+//! }
+//!
+//! struct Desk;
+//!
+//! impl Calculator for Desk {
+//!     async fn add(&self, a: i64, b: i64) -> i64 {
+//!         a + b
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder(Identity::self_signed(["localhost"])?)
+//!     .service(CalculatorServer::new(Desk))
+//!     .bind("127.0.0.1:4433")?;
+//! let http = HttpServer::new(server.services()).bind("127.0.0.1:8080").await?;
+//! tokio::join!(server.run(), http.run());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```sh
+//! curl -H 'content-type: application/json' -d '{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}' http://127.0.0.1:8080/
+//! ```
+
+mod body;
+mod listener;
+mod post;
+mod refusal;
+mod service;
+
+pub use body::ResponseBody;
+pub use listener::{HttpListener, HttpServer};
+pub use service::{HttpService, PeerAddress};
