@@ -36,7 +36,9 @@
 //! ```
 
 mod body;
+mod guard;
 mod listener;
+mod metadata;
 mod post;
 mod refusal;
 mod service;

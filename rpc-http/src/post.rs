@@ -2,12 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use rpc_runtime::gateway::{GatewayCall, GatewayConnection, ServiceSet};
+use rpc_runtime::gateway::{CallDefaults, GatewayCall, GatewayConnection, ServiceSet};
+use tokio::time::timeout;
 
 use crate::body::ResponseBody;
 use crate::refusal::Refusal;
@@ -17,19 +19,31 @@ pub(crate) async fn answer<B: Body>(
     services: &ServiceSet,
     connection: &GatewayConnection,
     request: Request<B>,
+    defaults: Option<Arc<CallDefaults>>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let (head, body) = request.into_parts();
-    if !is_json(&head.headers) {
+    check_content(&head.headers)?;
+    let limits = services.limits();
+    let max_bytes = limits.max_request_bytes;
+    if body.size_hint().lower() > max_bytes as u64 {
+        return Err(Refusal::BodyTooLarge { max_bytes });
+    }
+    let mut call = connection.call(defaults);
+    let received = timeout(limits.message_timeout, receive(body, &mut call, max_bytes));
+    received.await.map_err(|_| Refusal::BodyTimedOut)??;
+    Ok(respond(call.answer().await))
+}
+
+/// Checks that the body is JSON without an encoding. Encodings are not accepted, since a small body could become a large one.
+fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
+    if !is_json(headers) {
         return Err(Refusal::UnsupportedMediaType);
     }
-    let max_bytes = services.limits().max_request_bytes;
-    let is_too_large = body.size_hint().lower() > max_bytes as u64;
-    if is_too_large {
-        return Err(Refusal::PayloadTooLarge { max_bytes });
+    let encoding = headers.get(CONTENT_ENCODING);
+    match encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        true => Err(Refusal::UnsupportedEncoding),
+        false => Ok(()),
     }
-    let mut call = connection.call(None);
-    receive(body, &mut call, max_bytes).await?;
-    Ok(respond(call.answer().await))
 }
 
 /// Returns `true` if the body is JSON, by its content type.
@@ -56,14 +70,13 @@ async fn receive<B: Body>(
     let mut body = pin!(body);
     let mut received = 0;
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        // The client has disconnected, so the answer is never read.
-        let Ok(frame) = frame else { break };
+        let frame = frame.map_err(|_| Refusal::BodyBroken)?;
         let Ok(mut data) = frame.into_data() else {
             continue;
         };
         received += data.remaining();
         if received > max_bytes {
-            return Err(Refusal::PayloadTooLarge { max_bytes });
+            return Err(Refusal::BodyTooLarge { max_bytes });
         }
         while data.has_remaining() {
             let chunk = data.chunk();

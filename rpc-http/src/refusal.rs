@@ -1,6 +1,6 @@
-//! Requests that are refused before their body is read.
+//! Requests that are refused before a call of theirs runs.
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
 use crate::body::ResponseBody;
@@ -8,33 +8,83 @@ use crate::body::ResponseBody;
 /// The reason why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    InvalidHost,
+    InvalidTimeout,
+    InvalidMetadata,
+    BodyBroken,
+    HostNotAllowed,
+    OriginNotAllowed,
+    NotFound,
     MethodNotAllowed,
-    PayloadTooLarge { max_bytes: usize },
+    BodyTimedOut,
+    BodyTooLarge { max_bytes: usize },
     UnsupportedMediaType,
+    UnsupportedEncoding,
+    MetadataTooLarge,
 }
 
 impl Refusal {
-    pub(crate) fn response(self) -> Response<ResponseBody> {
-        let (status, text) = match self {
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "send JSON-RPC 2.0 messages with POST\n".to_owned(),
-            ),
-            Self::PayloadTooLarge { max_bytes } => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("a message has up to {max_bytes} bytes\n"),
-            ),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "send messages as `content-type: application/json`\n".to_owned(),
-            ),
+    fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidHost | Self::InvalidTimeout | Self::InvalidMetadata | Self::BodyBroken => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::MetadataTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+
+    fn text(self) -> String {
+        let text = match self {
+            Self::InvalidHost => "the request needs one valid `host`",
+            Self::InvalidTimeout => "`rpc-timeout-ms` is not a number of milliseconds",
+            Self::InvalidMetadata => "a header of metadata is not text, or stands twice",
+            Self::BodyBroken => "the body of the request has ended early",
+            Self::HostNotAllowed => {
+                "this host is not allowed; add it on the server with `HttpService::allow_hosts`"
+            }
+            Self::OriginNotAllowed => {
+                "this origin is not allowed; add it on the server with `HttpService::allow_origins`"
+            }
+            Self::NotFound => "nothing is served at this path",
+            Self::MethodNotAllowed => "send JSON-RPC 2.0 messages with POST",
+            Self::BodyTimedOut => "the body of the request did not arrive in time",
+            Self::BodyTooLarge { max_bytes } => {
+                return format!(
+                    "a message has up to {max_bytes} bytes on this server (`Limits::max_request_bytes`)\n"
+                );
+            }
+            Self::UnsupportedMediaType => "send messages with `content-type: application/json`",
+            Self::UnsupportedEncoding => "send messages without `content-encoding`",
+            Self::MetadataTooLarge => "the headers of metadata have more than 8192 bytes",
         };
-        let mut response = Response::new(ResponseBody::whole(text.into()));
-        *response.status_mut() = status;
+        format!("{text}\n")
+    }
+
+    pub(crate) fn response(self) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::whole(self.text().into()));
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        if self == Self::MethodNotAllowed {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(CONTENT_TYPE, plain);
+        match self {
+            Self::MethodNotAllowed => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::UnsupportedEncoding => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
+            Self::BodyTimedOut => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
         }
         response
     }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use http::{Method, Request, Response};
+use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
 use rpc_runtime::gateway::{GatewayConnection, GatewayPeer, ServiceSet};
 use tower_service::Service;
 
 use crate::body::ResponseBody;
+use crate::guard::Guard;
+use crate::metadata::MetadataHeaders;
 use crate::post;
 use crate::refusal::Refusal;
 
@@ -23,6 +25,14 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone)]
 pub struct HttpService {
     services: ServiceSet,
+    settings: Arc<Settings>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Settings {
+    guard: Guard,
+    metadata: MetadataHeaders,
+    path: Option<Box<str>>,
 }
 
 impl HttpService {
@@ -30,7 +40,62 @@ impl HttpService {
     pub fn new(services: impl Into<ServiceSet>) -> Self {
         Self {
             services: services.into(),
+            settings: Arc::default(),
         }
+    }
+
+    /// Answers only at this path, such as `/rpc`; requests for other paths have status 404. Defaults to every path.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.settings_mut().path = Some(path.into().into());
+        self
+    }
+
+    /// Adds hosts under which clients reach the server, with or without a port: `api.example.org`. Defaults to addresses and
+    /// `localhost` alone.
+    ///
+    /// A request for another host has status 403. This protects services on a private network from pages of the internet
+    /// whose name resolves to a private address (DNS rebinding).
+    pub fn allow_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        let hosts = hosts.into_iter().map(H::into);
+        self.settings_mut().guard.allow_hosts(hosts);
+        self
+    }
+
+    /// Answers requests for any host. Use it where a proxy in front of the server checks the host, or where every call needs
+    /// a credential that a browser does not add by itself.
+    pub fn allow_any_host(mut self) -> Self {
+        self.settings_mut().guard.allow_any_host();
+        self
+    }
+
+    /// Adds origins whose pages may call, such as `https://app.example.org`. Defaults to the origin of the host alone.
+    ///
+    /// A browser sends the origin of the page; other programs send none and are answered. A request of another origin has
+    /// status 403. A browser lets a page of another origin read the answers only with the headers of CORS, which the layer
+    /// `CorsLayer` of tower-http adds.
+    pub fn allow_origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        let origins = origins.into_iter().map(O::into);
+        self.settings_mut().guard.allow_origins(origins);
+        self
+    }
+
+    /// Answers requests of pages of any origin.
+    pub fn allow_any_origin(mut self) -> Self {
+        self.settings_mut().guard.allow_any_origin();
+        self
+    }
+
+    /// Adds headers that handlers and middleware see as metadata ([`Context::meta`](rpc_runtime::Context::meta)), under their
+    /// names in lower case. Defaults to `authorization`, `traceparent` and `tracestate`.
+    ///
+    /// The value of a header takes precedence over the value of the same name in a request's own metadata.
+    pub fn metadata_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings_mut().metadata.allow(names);
+        self
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
     }
 
     pub(crate) fn services(&self) -> &ServiceSet {
@@ -43,14 +108,34 @@ impl HttpService {
         B: Body + Send,
         B::Data: Send,
     {
-        let answered = match *request.method() {
+        let answered = self.dispatch(request).await;
+        answered.unwrap_or_else(Refusal::response)
+    }
+
+    async fn dispatch<B>(self, request: Request<B>) -> Result<Response<ResponseBody>, Refusal>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        let Settings {
+            guard,
+            metadata,
+            path,
+        } = &*self.settings;
+        let (head, body) = request.into_parts();
+        guard.check(&head)?;
+        if path.as_deref().is_some_and(|path| path != head.uri.path()) {
+            return Err(Refusal::NotFound);
+        }
+        let defaults = metadata.read(&head.headers)?;
+        let request = Request::from_parts(head, body);
+        match *request.method() {
             Method::POST => {
                 let connection = self.connection_of(&request);
-                post::answer(&self.services, &connection, request).await
+                post::answer(&self.services, &connection, request, defaults).await
             }
             _ => Err(Refusal::MethodNotAllowed),
-        };
-        answered.unwrap_or_else(Refusal::response)
+        }
     }
 
     /// Returns the connection that the request belongs to. A request without one gets a connection of its own.

@@ -1,0 +1,152 @@
+//! Decides by the host and the origin of a request whether it is answered.
+//!
+//! A browser sends requests of any page to any address. A page whose name resolves to the address of the server (DNS rebinding)
+//! is stopped by the check of the host, and a page of another origin by the check of the origin.
+
+use std::net::Ipv6Addr;
+
+use http::header::{HOST, ORIGIN};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Uri};
+
+use crate::refusal::Refusal;
+
+/// The hosts and origins whose requests are answered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Guard {
+    hosts: Hosts,
+    origins: Origins,
+}
+
+#[derive(Debug, Clone)]
+enum Hosts {
+    Any,
+    /// Addresses, `localhost` and these names, with or without a port.
+    Named(Vec<Box<str>>),
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Origins {
+    Any,
+    /// The origin of the host, and these origins.
+    Named(Vec<Box<str>>),
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
+}
+
+impl Guard {
+    pub(crate) fn allow_hosts(&mut self, hosts: impl IntoIterator<Item = String>) {
+        if let Hosts::Named(named) = &mut self.hosts {
+            named.extend(
+                hosts
+                    .into_iter()
+                    .map(|host| host.to_ascii_lowercase().into()),
+            );
+        }
+    }
+
+    pub(crate) fn allow_any_host(&mut self) {
+        self.hosts = Hosts::Any;
+    }
+
+    pub(crate) fn allow_origins(&mut self, origins: impl IntoIterator<Item = String>) {
+        if let Origins::Named(named) = &mut self.origins {
+            named.extend(
+                origins
+                    .into_iter()
+                    .map(|origin| origin.to_ascii_lowercase().into()),
+            );
+        }
+    }
+
+    pub(crate) fn allow_any_origin(&mut self) {
+        self.origins = Origins::Any;
+    }
+
+    pub(crate) fn check(&self, head: &Parts) -> Result<(), Refusal> {
+        let host = host_of(&head.uri, &head.headers)?;
+        if !self.hosts.allow(&host) {
+            return Err(Refusal::HostNotAllowed);
+        }
+        match self.origins.allow(&host, &head.headers) {
+            true => Ok(()),
+            false => Err(Refusal::OriginNotAllowed),
+        }
+    }
+}
+
+/// Returns the host of a request (RFC 9110, section 7.2).
+fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
+    let mut named = headers.get_all(HOST).iter();
+    let (host, second) = (named.next(), named.next());
+    if second.is_some() {
+        return Err(Refusal::InvalidHost);
+    }
+    let host =
+        host.map(|host| Authority::try_from(host.as_bytes()).map_err(|_| Refusal::InvalidHost));
+    match (uri.authority(), host.transpose()?) {
+        // Intermediaries disagree on which of the two counts.
+        (Some(target), Some(host)) if *target != host => Err(Refusal::InvalidHost),
+        (Some(target), _) => Ok(target.clone()),
+        (None, Some(host)) => Ok(host),
+        (None, None) => Err(Refusal::InvalidHost),
+    }
+}
+
+impl Hosts {
+    fn allow(&self, host: &Authority) -> bool {
+        let Self::Named(named) = self else {
+            return true;
+        };
+        let name = host.host();
+        // A name that a page has chosen is never an address.
+        let is_local = name.eq_ignore_ascii_case("localhost") || is_address(name);
+        is_local
+            || named.iter().any(|allowed| {
+                name.eq_ignore_ascii_case(allowed) || host.as_str().eq_ignore_ascii_case(allowed)
+            })
+    }
+}
+
+fn is_address(name: &str) -> bool {
+    let v6 = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    match v6 {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => name.parse::<std::net::Ipv4Addr>().is_ok(),
+    }
+}
+
+impl Origins {
+    /// Programs other than browsers send no origin.
+    fn allow(&self, host: &Authority, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let (Some(origin), second) = (origins.next(), origins.next()) else {
+            return true;
+        };
+        let named = match self {
+            Self::Any => return true,
+            Self::Named(named) => named,
+        };
+        let (Ok(origin), None) = (origin.to_str(), second) else {
+            return false;
+        };
+        let own = origin.split_once("://").map(|(_, authority)| authority);
+        own.is_some_and(|own| own.eq_ignore_ascii_case(host.as_str()))
+            || named
+                .iter()
+                .any(|allowed| origin.eq_ignore_ascii_case(allowed))
+    }
+}
