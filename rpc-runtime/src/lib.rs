@@ -153,6 +153,8 @@ pub mod gateway {
         ServiceSet,
     };
     #[cfg(feature = "server")]
+    pub use crate::tls::TlsOverTcp;
+    #[cfg(feature = "server")]
     pub use crate::transport::gateway::{GatewayRecv, GatewaySend, StreamError};
 }
 

@@ -17,7 +17,7 @@ use crate::middleware::ServerLayer;
 use crate::server::accept::Server;
 use crate::server::connection::{ServerShared, SharedSettings};
 use crate::server::gateway::ServiceSet;
-use crate::server::handle::{ListenerTls, ServerHandle};
+use crate::server::handle::ServerHandle;
 use crate::server::health::HealthStates;
 use crate::server::layers::{LayerStack, ServerLayers};
 use crate::server::serve::Acceptor;
@@ -388,25 +388,23 @@ impl<R, L> ServerBuilder<R, L> {
         if tls.presents_identity() {
             identity.warn_of_faults();
         }
-        let bound = ListenerTls {
-            listener: listener.clone(),
-            tls,
-        };
         let parts = ServiceParts {
             limits: settings.limits,
             discovery: settings.discovery,
             events: settings.events,
             health: HealthStates::new(&descriptions),
+            identity: Some((tls, identity)),
         };
-        let services = parts.build(layers.apply(router), Some(bound));
+        let services = parts.build(layers.apply(router), Some(listener.clone()));
         Ok(Server::new(listener, services))
     }
 
-    /// Builds the services without a socket, to serve them over other transports, such as HTTP with `rpc-http`. The identity,
-    /// the settings of the transport and the certificates of clients have no effect.
+    /// Builds the services without a UDP socket, to serve them over other transports, such as HTTP with `rpc-http`. Its TLS
+    /// listeners present the identity of the builder. The settings of QUIC have no effect.
     ///
     /// # Errors
-    /// Returns an error if two services have a method of the same name.
+    /// Returns an error if two services have a method of the same name, or the trust anchors for clients' certificates cannot
+    /// be used.
     pub fn build(self) -> Result<ServiceSet, BindError>
     where
         R: Router,
@@ -414,11 +412,14 @@ impl<R, L> ServerBuilder<R, L> {
     {
         let descriptions = R::descriptions();
         check_names(&descriptions)?;
+        let settings = self.settings;
+        let tls = ServerTls::new(settings.client_auth)?;
         let parts = ServiceParts {
-            limits: self.settings.limits,
-            discovery: self.settings.discovery,
-            events: self.settings.events,
+            limits: settings.limits,
+            discovery: settings.discovery,
+            events: settings.events,
             health: HealthStates::new(&descriptions),
+            identity: settings.identity.map(|identity| (tls, identity)),
         };
         Ok(parts.build(self.layers.apply(self.router), None))
     }
@@ -432,6 +433,7 @@ impl<S: Service> From<S> for ServiceSet {
             discovery: DiscoverOptions::default(),
             events: EventHook::default(),
             health: HealthStates::new(&[S::DESCRIPTION]),
+            identity: None,
         };
         parts.build(Single(service), None)
     }
@@ -443,13 +445,16 @@ struct ServiceParts {
     discovery: DiscoverOptions,
     events: EventHook,
     health: Arc<HealthStates>,
+    identity: Option<(ServerTls, Identity)>,
 }
 
 impl ServiceParts {
-    fn build<R: Router>(self, router: R, listener: Option<ListenerTls>) -> ServiceSet {
+    fn build<R: Router>(self, router: R, listener: Option<Listener>) -> ServiceSet {
         let memory = ServerMemory::new(&self.limits);
-        let health = Arc::clone(&self.health);
-        let handle = ServerHandle::new(listener, Arc::clone(&memory), health);
+        let state = (Arc::clone(&memory), Arc::clone(&self.health));
+        let identity = self.identity.as_ref();
+        let identity = identity.map(|(tls, identity)| (tls.clone(), identity));
+        let handle = ServerHandle::new(identity, listener, state);
         let shared = SharedSettings {
             limits: self.limits.clone(),
             memory,

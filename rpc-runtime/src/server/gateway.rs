@@ -22,7 +22,7 @@ use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard};
 use crate::server::serve::{Acceptor, OpenConnection};
 use crate::service::router::Router;
 use crate::sync::{Mutex, lock};
-use crate::tls::Certificate;
+use crate::tls::{Certificate, TlsOverTcp};
 use crate::transport::gateway::{GatewayRecv, GatewaySend};
 use crate::transport::memory::{self, PeerDetails};
 use crate::transport::{self, ConnectionError, close};
@@ -91,6 +91,11 @@ impl ServiceSet {
     /// Returns the limits of the server.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns the TLS settings for connections over TCP, or `None` if the server was built without an identity.
+    pub fn tls(&self) -> Option<TlsOverTcp> {
+        self.handle.over_tcp().cloned()
     }
 
     pub(super) fn connection_limits(&self) -> &Arc<ConnectionLimits> {
@@ -200,9 +205,9 @@ impl GatewayPeer {
         self
     }
 
-    /// Sets the certificate whose key the client has proved to own. The transport must have verified it.
-    pub fn certificate(mut self, certificate: Certificate) -> Self {
-        self.0.certificate = Some(certificate);
+    /// Sets the certificate whose key the client has proved to own, in DER. The transport must have verified it.
+    pub fn certificate(mut self, der: &[u8]) -> Self {
+        self.0.certificate = Some(Certificate::from_der(der));
         self
     }
 }

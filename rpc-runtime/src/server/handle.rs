@@ -12,16 +12,9 @@ use crate::memory::ServerMemory;
 use crate::server::health::{Health, HealthStates};
 use crate::server::shutdown::{CLOSE_TIMEOUT, Phase};
 use crate::sync::{Mutex, lock};
-use crate::tls::{Identity, ServerTls};
+use crate::tls::{Identity, ServerTls, TlsOverTcp};
 use crate::transport::close;
 use crate::transport::quic::{Listener, ListenerKeys};
-
-/// A socket with its TLS settings.
-#[derive(Clone)]
-pub(super) struct ListenerTls {
-    pub(super) listener: Listener,
-    pub(super) tls: ServerTls,
-}
 
 /// A handle that shuts a [`Server`](crate::Server) down and replaces its certificate. Clones are cheap.
 ///
@@ -46,8 +39,11 @@ pub(super) struct ListenerTls {
 /// ```
 #[derive(Clone)]
 pub struct ServerHandle {
-    /// `None` after the shutdown, so that remaining handles do not keep the socket open.
-    listener: Arc<Mutex<Option<ListenerTls>>>,
+    /// `None` without QUIC, and after the shutdown, so that remaining handles do not keep the socket open.
+    listener: Arc<Mutex<Option<Listener>>>,
+    /// `None` if the server has no identity.
+    tls: Option<ServerTls>,
+    over_tcp: Option<TlsOverTcp>,
     connections: TaskTracker,
     /// Held while [`Server::run`](crate::Server::run) is running.
     runs: TaskTracker,
@@ -60,12 +56,17 @@ pub struct ServerHandle {
 
 impl ServerHandle {
     pub(super) fn new(
-        listener: Option<ListenerTls>,
-        memory: Arc<ServerMemory>,
-        health: Arc<HealthStates>,
+        identity: Option<(ServerTls, &Identity)>,
+        listener: Option<Listener>,
+        (memory, health): (Arc<ServerMemory>, Arc<HealthStates>),
     ) -> Self {
+        let over_tcp = identity
+            .as_ref()
+            .map(|(tls, identity)| TlsOverTcp::new(tls.clone(), identity));
         Self {
             listener: Arc::new(Mutex::new(listener)),
+            tls: identity.map(|(tls, _)| tls),
+            over_tcp,
             connections: TaskTracker::new(),
             runs: TaskTracker::new(),
             phase: watch::Sender::new(Phase::Serving),
@@ -93,6 +94,10 @@ impl ServerHandle {
         let mut phase = self.phase.subscribe();
         // The sender is in `self`.
         let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+    }
+
+    pub(super) fn over_tcp(&self) -> Option<&TlsOverTcp> {
+        self.over_tcp.as_ref()
     }
 
     /// Returns the tasks of the server's connections.
@@ -164,9 +169,13 @@ impl ServerHandle {
     /// }
     /// ```
     pub fn set_identity(&self, identity: Identity) {
+        let Some(tls) = &self.tls else { return };
+        identity.warn_of_faults();
+        if let Some(over_tcp) = &self.over_tcp {
+            over_tcp.set_identity(&identity);
+        }
         let listener = lock(&self.listener).clone();
-        if let Some(ListenerTls { listener, tls }) = listener {
-            identity.warn_of_faults();
+        if let Some(listener) = listener {
             listener.set_keys(ListenerKeys {
                 tls: tls.config(&identity),
                 secret: identity.secret(),
@@ -201,7 +210,7 @@ impl ServerHandle {
         // The listener is kept until it is closed, for other shutdowns, which wait for the same, and in case this one is
         // cancelled.
         let listener = lock(&self.listener).clone();
-        if let Some(ListenerTls { listener, .. }) = listener {
+        if let Some(listener) = listener {
             listener.close(close::ABORTED, "shutting down");
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.idle()).await;
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.close_socket()).await;

@@ -32,6 +32,11 @@ impl Certificate {
         Self { der, sha256 }
     }
 
+    #[cfg(feature = "server")]
+    pub(crate) fn from_der(der: &[u8]) -> Self {
+        Self::new(CertificateDer::from(der).into_owned())
+    }
+
     pub(super) fn into_der(self) -> CertificateDer<'static> {
         self.der
     }

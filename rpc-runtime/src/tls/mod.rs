@@ -9,6 +9,8 @@ mod exact;
 mod fault;
 mod identity;
 mod key_kind;
+#[cfg(feature = "server")]
+mod over_tcp;
 mod pem;
 mod provider;
 #[cfg(feature = "server")]
@@ -28,6 +30,8 @@ pub use crate::tls::certificate::Certificate;
 pub(crate) use crate::tls::client_config::{HandshakeResult, ServerTrust, Verifier, client_config};
 pub use crate::tls::error::TlsError;
 pub use crate::tls::identity::Identity;
+#[cfg(feature = "server")]
+pub use crate::tls::over_tcp::TlsOverTcp;
 #[cfg(feature = "server")]
 pub(crate) use crate::tls::provider::library;
 #[cfg(feature = "server")]
