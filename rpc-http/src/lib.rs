@@ -44,5 +44,5 @@ mod refusal;
 mod service;
 
 pub use body::ResponseBody;
-pub use listener::{HttpListener, HttpServer};
+pub use listener::{HttpBindError, HttpListener, HttpServer};
 pub use service::{HttpService, PeerAddress};

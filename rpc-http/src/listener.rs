@@ -1,14 +1,21 @@
 //! `HttpServer`: a TCP listener that answers HTTP requests.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rpc_runtime::gateway::{ConnectionTicket, GatewayPeer, ServiceSet};
+use rpc_runtime::gateway::{ConnectionTicket, GatewayPeer, TlsOverTcp};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::service::{HttpConnection, HttpService};
@@ -16,37 +23,129 @@ use crate::service::{HttpConnection, HttpService};
 /// The pause after an error of the listener that does not end by itself, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Builds an [`HttpListener`].
+/// The default of [`HttpServer::idle_timeout`].
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The maximum size of the headers of a request, in bytes.
+const MAX_HEADER_BYTES: usize = 16 << 10;
+
+/// The maximum number of headers of a request over HTTP/1.1.
+const MAX_HEADERS: usize = 100;
+
+/// The maximum size of unsent responses that a connection over HTTP/1.1 buffers, and of a stream over HTTP/2, in bytes.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+
+/// The initial windows of HTTP/2, in bytes.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Builds an [`HttpListener`]: a server on a TCP socket that answers HTTP/1.1 and HTTP/2.
+///
+/// ```
+/// use rpc_http::{HttpServer, HttpService};
+/// use rpc_runtime::{Identity, Server, rpc};
+///
+/// #[rpc]
+/// trait Calculator {
+///     async fn add(&self, a: i64, b: i64) -> i64;
+/// }
+///
+/// struct Desk;
+///
+/// impl Calculator for Desk {
+///     async fn add(&self, a: i64, b: i64) -> i64 {
+///         a + b
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder(Identity::self_signed(["localhost"])?)
+///     .service(CalculatorServer::new(Desk))
+///     .bind("127.0.0.1:0")?;
+/// let service = HttpService::new(server.services()).path("/rpc").allow_hosts(["api.example.org"]);
+/// let https = HttpServer::new(service).tls().bind("127.0.0.1:0").await?;
+/// println!("https://{}/rpc", https.local_addr()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct HttpServer {
     service: HttpService,
+    is_tls: bool,
+    idle_timeout: Duration,
 }
 
 impl HttpServer {
-    /// Creates a server of these services: those of [`Server::services`](rpc_runtime::Server::services), for example.
-    pub fn new(services: impl Into<ServiceSet>) -> Self {
+    /// Creates a server for a service, or for the services of a [`Server`](rpc_runtime::Server::services).
+    pub fn new(service: impl Into<HttpService>) -> Self {
         Self {
-            service: HttpService::new(services),
+            service: service.into(),
+            is_tls: false,
+            idle_timeout: IDLE_TIMEOUT,
         }
+    }
+
+    /// Serves over TLS 1.3, with the identity of the server and its policy for certificates of clients. The client chooses
+    /// HTTP/2 or HTTP/1.1 in the handshake (ALPN, RFC 7301). Defaults to plaintext.
+    ///
+    /// A new identity ([`ServerHandle::set_identity`](rpc_runtime::ServerHandle::set_identity)) is presented here as well.
+    pub fn tls(mut self) -> Self {
+        self.is_tls = true;
+        self
+    }
+
+    /// Sets the time after which a connection over HTTP/1.1 is closed if no request arrives, or the headers of a request do
+    /// not arrive. Over HTTP/2, the client is asked for a sign of life after this time. Defaults to 75 s, which is more than
+    /// the 60 s after which many load balancers close idle connections.
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = idle_timeout;
+        self
     }
 
     /// Opens the socket. The server accepts no connections before [`HttpListener::run`].
     ///
     /// # Errors
-    /// Returns an error if the address cannot be resolved or bound.
-    pub async fn bind(self, address: impl ToSocketAddrs) -> std::io::Result<HttpListener> {
+    /// Returns an error if the address cannot be resolved or bound, or if the server uses TLS and has no identity.
+    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<HttpListener, HttpBindError> {
+        let tls = match self.is_tls {
+            true => Some(
+                self.service
+                    .services()
+                    .tls()
+                    .ok_or(HttpBindError::NoIdentity)?,
+            ),
+            false => None,
+        };
+        let listener = TcpListener::bind(address).await;
         Ok(HttpListener {
-            listener: TcpListener::bind(address).await?,
-            service: self.service,
+            listener: listener.map_err(HttpBindError::Address)?,
+            acceptor: Acceptor {
+                service: self.service,
+                tls,
+                idle_timeout: self.idle_timeout,
+            },
         })
     }
+}
+
+/// The reason why an [`HttpServer`] could not be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HttpBindError {
+    /// The address cannot be resolved or bound.
+    #[error("cannot listen on the address: {0}")]
+    Address(#[source] io::Error),
+    /// The server uses TLS, and its services were built without an identity.
+    #[error("TLS needs an identity; build the services with `Server::builder(identity)`")]
+    NoIdentity,
 }
 
 /// A TCP listener that answers HTTP requests. [`HttpServer::bind`] creates it.
 #[derive(Debug)]
 pub struct HttpListener {
     listener: TcpListener,
-    service: HttpService,
+    acceptor: Acceptor,
 }
 
 impl HttpListener {
@@ -54,29 +153,24 @@ impl HttpListener {
     ///
     /// # Errors
     /// Returns an error if the operating system does not return the address of the socket.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves clients until the server of the services is shut down.
+    /// Serves clients until the server of the services is shut down. The shutdown waits until all requests are answered.
     ///
     /// # Cancel safety
     /// Dropping the future closes the listener. Open connections are served until the shutdown.
     pub async fn run(self) {
-        let Self { listener, service } = self;
-        let handle = service.services().handle();
+        let Self { listener, acceptor } = self;
+        let handle = acceptor.service.services().handle();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = handle.draining() => return,
             };
             match accepted {
-                Ok((stream, peer)) => match service.services().admit(peer) {
-                    Ok(ticket) => {
-                        tokio::spawn(serve(stream, peer, ticket, service.clone()));
-                    }
-                    Err(_) => drop(stream),
-                },
+                Ok((stream, peer)) => acceptor.accept(stream, peer),
                 Err(error) => {
                     tracing::warn!(target: "rpc_http", %error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -86,36 +180,106 @@ impl HttpListener {
     }
 }
 
-/// Serves a connection until it is closed, or the server is shut down and its requests are answered.
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut ticket: ConnectionTicket,
+/// Serves the connections of a listener.
+#[derive(Debug, Clone)]
+struct Acceptor {
     service: HttpService,
-) {
-    ticket.handshake_done();
-    // Answers are written at once; the kernel must not wait for more.
-    let _ = stream.set_nodelay(true);
-    let services = service.services();
-    let handle = services.handle();
-    let connection = Arc::new(services.connect(GatewayPeer::default().address(peer)));
-    let answer = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        let connection = HttpConnection(Arc::clone(&connection));
-        request.extensions_mut().insert(connection);
-        service.clone().call(request)
-    });
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let serving = builder.serve_connection(TokioIo::new(stream), answer);
-    let mut serving = std::pin::pin!(serving);
-    let ended = tokio::select! {
-        ended = &mut serving => ended,
-        () = handle.draining() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(target: "rpc_http", %peer, %error, "connection ended");
+    tls: Option<TlsOverTcp>,
+    idle_timeout: Duration,
+}
+
+impl Acceptor {
+    /// Serves a connection in a task of its own, if the limits of the server admit it.
+    fn accept(&self, stream: TcpStream, peer: SocketAddr) {
+        // The limits log a connection that they refuse.
+        let Ok(ticket) = self.service.services().admit(peer) else {
+            return;
+        };
+        // Answers are written at once; the kernel must not wait for more.
+        let _ = stream.set_nodelay(true);
+        tokio::spawn(self.clone().handshake(stream, peer, ticket));
     }
-    drop(ticket);
+
+    /// Completes the handshake of TLS, if the server uses TLS, and serves the connection.
+    async fn handshake(self, stream: TcpStream, peer: SocketAddr, mut ticket: ConnectionTicket) {
+        let known = GatewayPeer::default().address(peer);
+        let Some(tls) = &self.tls else {
+            ticket.handshake_done();
+            return self.serve(stream, known, ticket).await;
+        };
+        let handshake = TlsAcceptor::from(tls.rustls_config()).accept(stream);
+        let handshake = tokio::select! {
+            biased;
+            handshake = timeout(ticket.handshake_timeout(), handshake) => handshake,
+            () = ticket.evicted() => return,
+        };
+        match handshake {
+            Ok(Ok(stream)) => {
+                ticket.handshake_done();
+                let certificates = stream.get_ref().1.peer_certificates();
+                let known = match certificates.and_then(<[_]>::first) {
+                    Some(certificate) => known.certificate(certificate),
+                    None => known,
+                };
+                self.serve(stream, known, ticket).await;
+            }
+            Ok(Err(error)) => ticket.record_failed_handshake(&error),
+            Err(_) => ticket.record_timed_out_handshake(),
+        }
+    }
+
+    /// Serves a connection until it is closed, or the server is shut down and the requests are answered.
+    async fn serve<I>(self, stream: I, peer: GatewayPeer, ticket: ConnectionTicket)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let builder = self.builder();
+        let services = self.service.services();
+        let handle = services.handle();
+        let connection = Arc::new(services.connect(peer));
+        let answer = service_fn(|mut request: Request<Incoming>| {
+            let connection = HttpConnection(Arc::clone(&connection));
+            request.extensions_mut().insert(connection);
+            self.service.clone().call(request)
+        });
+        let serving = builder.serve_connection(TokioIo::new(stream), answer);
+        let mut serving = std::pin::pin!(serving);
+        let ended = tokio::select! {
+            biased;
+            ended = &mut serving => ended,
+            () = handle.draining() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+            // A client that causes excessive load loses its connection.
+            _ = connection.closed() => return,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(target: "rpc_http", %error, "connection ended");
+        }
+        drop(ticket);
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let limits = self.service.services().limits();
+        let calls = u32::try_from(limits.max_concurrent_calls_per_connection).unwrap_or(u32::MAX);
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.idle_timeout)
+            .max_buf_size(MAX_BUFFER_BYTES)
+            .max_headers(MAX_HEADERS);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.idle_timeout)
+            .keep_alive_timeout(self.idle_timeout)
+            .max_concurrent_streams(calls)
+            .max_header_list_size(MAX_HEADER_BYTES as u32)
+            .max_send_buf_size(MAX_BUFFER_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        builder
+    }
 }

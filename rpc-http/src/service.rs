@@ -152,6 +152,12 @@ impl HttpService {
     }
 }
 
+impl From<ServiceSet> for HttpService {
+    fn from(services: ServiceSet) -> Self {
+        Self::new(services)
+    }
+}
+
 impl<B> Service<Request<B>> for HttpService
 where
     B: Body + Send + 'static,

@@ -1,6 +1,7 @@
 //! `ServiceSet`: the services of a server, for connections that other transports carry.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call_defaults::CallDefaults;
 use crate::client::callback::ServePeer;
+use crate::event::HandshakeFailure;
 use crate::limits::Limits;
 use crate::memory::MemoryCharge;
 use crate::server::buffers::SMALL_MESSAGE_BYTES;
@@ -22,7 +24,7 @@ use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard};
 use crate::server::serve::{Acceptor, OpenConnection};
 use crate::service::router::Router;
 use crate::sync::{Mutex, lock};
-use crate::tls::{Certificate, TlsOverTcp};
+use crate::tls::{Certificate, TlsOverTcp, handshake_failure};
 use crate::transport::gateway::{GatewayRecv, GatewaySend};
 use crate::transport::memory::{self, PeerDetails};
 use crate::transport::{self, ConnectionError, close};
@@ -178,6 +180,19 @@ impl ConnectionTicket {
     /// Records that the handshake is complete, so that it no longer counts towards [`Limits::max_handshakes`].
     pub fn handshake_done(&mut self) {
         self.slot.handshake_done();
+    }
+
+    /// Records that the handshake of TLS failed.
+    pub fn record_failed_handshake(&self, error: &io::Error) {
+        let kind = handshake_failure(error);
+        self.slot.record_failed_handshake(self.peer, kind, error);
+    }
+
+    /// Records that the handshake took longer than [`handshake_timeout`](Self::handshake_timeout).
+    pub fn record_timed_out_handshake(&self) {
+        let kind = HandshakeFailure::TimedOut;
+        let reason = "timed out (`Limits::handshake_timeout`)";
+        self.slot.record_failed_handshake(self.peer, kind, &reason);
     }
 
     /// Resolves when the handshake must end, since it has to make room for another one.

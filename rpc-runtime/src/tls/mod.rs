@@ -33,6 +33,8 @@ pub use crate::tls::identity::Identity;
 #[cfg(feature = "server")]
 pub use crate::tls::over_tcp::TlsOverTcp;
 #[cfg(feature = "server")]
+pub(crate) use crate::tls::over_tcp::handshake_failure;
+#[cfg(feature = "server")]
 pub(crate) use crate::tls::provider::library;
 #[cfg(feature = "server")]
 pub(crate) use crate::tls::secret::DerivedSecret;

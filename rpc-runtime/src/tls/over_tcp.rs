@@ -1,10 +1,12 @@
 //! The TLS settings of a server for connections over TCP.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::{AlertDescription, ServerConfig};
 
+use crate::event::HandshakeFailure;
 use crate::sync::{Mutex, lock};
 use crate::tls::identity::Identity;
 use crate::tls::server_config::ServerTls;
@@ -50,4 +52,34 @@ impl fmt::Debug for TlsOverTcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsOverTcp").finish_non_exhaustive()
     }
+}
+
+/// Returns the reason why a handshake failed.
+pub(crate) fn handshake_failure(error: &io::Error) -> HandshakeFailure {
+    let source = error.get_ref();
+    match source.and_then(|source| source.downcast_ref::<rustls::Error>()) {
+        None => HandshakeFailure::ClosedByPeer,
+        Some(rustls::Error::AlertReceived(alert)) if is_of_certificate(*alert) => {
+            HandshakeFailure::ServerCertificate
+        }
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            HandshakeFailure::ClientCertificate
+        }
+        Some(_) => HandshakeFailure::Protocol,
+    }
+}
+
+/// Returns `true` if the client does not accept the server's certificate.
+fn is_of_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+    )
 }
