@@ -8,33 +8,73 @@ use crate::middleware::{Layered, ServerLayer};
 use crate::service::Service;
 use crate::service::incoming::Incoming;
 use crate::service::methods::{Methods, absent};
-use crate::service::router::{Router, Single, Tree, beside};
+use crate::service::router::{Router, Single, Tree, beside, tuples_of_trees};
 
-/// Services, and a service with one method that serves the calls of unknown methods. It is not described.
+/// The layers of a server. The layer that was added last is the innermost.
 #[derive(Debug)]
-pub struct WithUnknown<R, U> {
-    services: R,
-    unknown: U,
+pub struct LayerStack<I, L> {
+    outer: I,
+    layer: Arc<L>,
 }
 
-impl<R: Router, U: Router> Router for WithUnknown<R, U> {
-    const METHODS: u32 = R::METHODS + U::METHODS;
-
-    const UNKNOWN: Option<u32> = Some(R::METHODS);
-
-    fn find(name: &str) -> Option<u32> {
-        R::find(name)
+impl<I, L: ServerLayer> LayerStack<I, L> {
+    pub(crate) fn new(outer: I, layer: L) -> Self {
+        Self {
+            outer,
+            layer: Arc::new(layer),
+        }
     }
+}
 
-    fn describe(into: &mut Vec<&'static ServiceDescription>) {
-        R::describe(into);
+/// Turns the services of a server into those that are served. Without layers they stay as they are.
+pub trait ServerLayers<R> {
+    type Served: Router;
+
+    fn apply(self, services: R) -> Self::Served;
+}
+
+impl<R: Router> ServerLayers<R> for () {
+    type Served = R;
+
+    fn apply(self, services: R) -> R {
+        services
     }
+}
 
-    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
-        (
-            beside(|whole: &'c Self| &whole.services),
-            beside(|whole: &'c Self| &whole.unknown),
-        )
+impl<R, I, L> ServerLayers<R> for LayerStack<I, L>
+where
+    Self: Wrap<WithUnknown<R, Single<Unknown>>>,
+{
+    type Served = <Self as Wrap<WithUnknown<R, Single<Unknown>>>>::Wrapped;
+
+    fn apply(self, services: R) -> Self::Served {
+        self.wrap(WithUnknown {
+            services,
+            unknown: Single(Unknown),
+        })
+    }
+}
+
+/// Wraps services in layers.
+pub trait Wrap<R> {
+    type Wrapped: Layerable;
+
+    fn wrap(self, services: R) -> Self::Wrapped;
+}
+
+impl<R: Layerable> Wrap<R> for () {
+    type Wrapped = R;
+
+    fn wrap(self, services: R) -> R {
+        services
+    }
+}
+
+impl<R: Layerable, I: Wrap<R::Layered<L>>, L: ServerLayer> Wrap<R> for LayerStack<I, L> {
+    type Wrapped = I::Wrapped;
+
+    fn wrap(self, services: R) -> Self::Wrapped {
+        self.outer.wrap(services.layered(&self.layer))
     }
 }
 
@@ -82,14 +122,9 @@ macro_rules! layerable {
     )* };
 }
 
+tuples_of_trees!(layerable);
+
 layerable! {
-    R 0;
-    R 0, A 1;
-    R 0, A 1, B 2;
-    R 0, A 1, B 2, C 3;
-    R 0, A 1, B 2, C 3, D 4;
-    R 0, A 1, B 2, C 3, D 4, E 5;
-    R 0, A 1, B 2, C 3, D 4, E 5, F 6;
     R 0, A 1, B 2, C 3, D 4, E 5, F 6, G 7;
 }
 
@@ -130,71 +165,31 @@ where
     }
 }
 
-/// The layers of a server. The layer that was added last is the innermost.
+/// Services, and a service with one method that serves the calls of unknown methods. It is not described.
 #[derive(Debug)]
-pub struct LayerStack<I, L> {
-    outer: I,
-    layer: Arc<L>,
+pub struct WithUnknown<R, U> {
+    services: R,
+    unknown: U,
 }
 
-impl<I, L: ServerLayer> LayerStack<I, L> {
-    pub(crate) fn new(outer: I, layer: L) -> Self {
-        Self {
-            outer,
-            layer: Arc::new(layer),
-        }
+impl<R: Router, U: Router> Router for WithUnknown<R, U> {
+    const METHODS: u32 = R::METHODS + U::METHODS;
+
+    const UNKNOWN: Option<u32> = Some(R::METHODS);
+
+    fn find(name: &str) -> Option<u32> {
+        R::find(name)
     }
-}
 
-/// Wraps services in layers.
-pub trait Wrap<R> {
-    type Wrapped: Layerable;
-
-    fn wrap(self, services: R) -> Self::Wrapped;
-}
-
-impl<R: Layerable> Wrap<R> for () {
-    type Wrapped = R;
-
-    fn wrap(self, services: R) -> R {
-        services
+    fn describe(into: &mut Vec<&'static ServiceDescription>) {
+        R::describe(into);
     }
-}
 
-impl<R: Layerable, I: Wrap<R::Layered<L>>, L: ServerLayer> Wrap<R> for LayerStack<I, L> {
-    type Wrapped = I::Wrapped;
-
-    fn wrap(self, services: R) -> Self::Wrapped {
-        self.outer.wrap(services.layered(&self.layer))
-    }
-}
-
-/// Turns the services of a server into those that are served. Without layers they stay as they are.
-pub trait ServerLayers<R> {
-    type Served: Router;
-
-    fn apply(self, services: R) -> Self::Served;
-}
-
-impl<R: Router> ServerLayers<R> for () {
-    type Served = R;
-
-    fn apply(self, services: R) -> R {
-        services
-    }
-}
-
-impl<R, I, L> ServerLayers<R> for LayerStack<I, L>
-where
-    Self: Wrap<WithUnknown<R, Single<Unknown>>>,
-{
-    type Served = <Self as Wrap<WithUnknown<R, Single<Unknown>>>>::Wrapped;
-
-    fn apply(self, services: R) -> Self::Served {
-        self.wrap(WithUnknown {
-            services,
-            unknown: Single(Unknown),
-        })
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+        (
+            beside(|whole: &'c Self| &whole.services),
+            beside(|whole: &'c Self| &whole.unknown),
+        )
     }
 }
 

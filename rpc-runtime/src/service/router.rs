@@ -205,8 +205,25 @@ macro_rules! router {
     };
 }
 
+/// Calls a macro with the types and the indices of each tuple to which a tree can be added.
+macro_rules! tuples_of_trees {
+    ($with:ident) => {
+        $with! {
+            R 0;
+            R 0, A 1;
+            R 0, A 1, B 2;
+            R 0, A 1, B 2, C 3;
+            R 0, A 1, B 2, C 3, D 4;
+            R 0, A 1, B 2, C 3, D 4, E 5;
+            R 0, A 1, B 2, C 3, D 4, E 5, F 6;
+        }
+    };
+}
+
+pub(crate) use tuples_of_trees;
+
 macro_rules! digits {
-    ($($($tree:ident $index:tt),*;)*) => { $(
+    ($(R 0 $(, $tree:ident $index:tt)*;)*) => { $(
         router!((R, $($tree,)*): R 0 $(, $tree $index)* by beside);
 
         impl<R: Services, $($tree: Router),*> Services for (R, $($tree,)*) {
@@ -219,15 +236,7 @@ macro_rules! digits {
     )* };
 }
 
-digits! {
-    ;
-    A 1;
-    A 1, B 2;
-    A 1, B 2, C 3;
-    A 1, B 2, C 3, D 4;
-    A 1, B 2, C 3, D 4, E 5;
-    A 1, B 2, C 3, D 4, E 5, F 6;
-}
+tuples_of_trees!(digits);
 
 router!((R, A, B, C, D, E, F, G): R 0, A 1, B 2, C 3, D 4, E 5, F 6, G 7 by beside);
 router!(Tree<A, B, C, D, E, F, G, H>: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7 by within);
