@@ -1,41 +1,33 @@
 //! The state that the workers of a connection share: its streams, permits and limits.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rustc_hash::FxBuildHasher;
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::codec::error_code::{FullBudget, ProtocolError, Setting};
-use crate::codec::id::Id;
 use crate::codec::reply::Reply;
-use crate::codec::request::{CancelParams, Request, RequestEnd};
-use crate::codec::steps;
+use crate::codec::request::{CancelParams, Request};
 use crate::context::{ConnectionContext, Context};
-use crate::description::discover::DiscoverOptions;
-use crate::event::EventHook;
 use crate::event_limit::LOGGED_WAIT;
 use crate::idle::{Activity, IdleWatch};
 use crate::limits::Limits;
-use crate::memory::{ConnectionMemory, MemoryCharge, ServerMemory};
+use crate::memory::{ConnectionMemory, MemoryCharge};
 use crate::permit::Permit;
-use crate::permit::call_limits::{CallLimits, ConnectionCalls};
+use crate::permit::call_limits::ConnectionCalls;
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
-use crate::server::health::HealthStates;
 use crate::server::id_index::HashedId;
 use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
-use crate::server::observe::LimitReports;
 use crate::server::recv::Receiver;
-use crate::server::shutdown::{Phase, UnackedStreams};
+use crate::server::shared::ServerShared;
+use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
-use crate::service::router::{MethodNames, Router};
+use crate::server::stream_table::StreamTable;
+use crate::service::router::Router;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::transport::{self, SendStream, quic};
 
@@ -54,85 +46,6 @@ const SMALL_REPLY_BYTES: usize = 16 << 10;
 /// Number of times that a drain closes the open streams. Clients may open streams before they learn of the drain.
 const DRAIN_ROUNDS: usize = 3;
 
-/// An effectively unlimited number of calls, which a semaphore can count.
-const MAX_CALLS: usize = 1 << 28;
-
-/// What the state that all connections of a server share is made of, besides its services.
-pub(super) struct SharedSettings {
-    pub(super) limits: Limits,
-    pub(super) memory: Arc<ServerMemory>,
-    pub(super) discover: DiscoverOptions,
-    pub(super) phase: watch::Receiver<Phase>,
-    pub(super) events: EventHook,
-    pub(super) health: Arc<HealthStates>,
-}
-
-/// The state that all connections of a server share.
-pub(super) struct ServerShared<R> {
-    router: R,
-    names: MethodNames,
-    /// `true` for each method, by number, that takes items; empty if no method does.
-    takes_upload: Box<[bool]>,
-    limits: Limits,
-    calls: Arc<CallLimits>,
-    memory: Arc<ServerMemory>,
-    phase: watch::Receiver<Phase>,
-    discover_reply: DiscoverReply,
-    limit_reports: LimitReports,
-    health: Arc<HealthStates>,
-}
-
-impl<R: Router> ServerShared<R> {
-    pub(super) fn new(router: R, settings: SharedSettings) -> Self {
-        let SharedSettings {
-            mut limits,
-            memory,
-            discover,
-            phase,
-            events,
-            health,
-        } = settings;
-        limits.max_concurrent_calls = limits.max_concurrent_calls.clamp(1, MAX_CALLS);
-        limits.max_concurrent_calls_per_connection = limits
-            .max_concurrent_calls_per_connection
-            .clamp(1, MAX_CALLS);
-        Self {
-            router,
-            names: MethodNames::of::<R>(),
-            takes_upload: takes_upload::<R>(),
-            calls: CallLimits::new(&limits),
-            memory,
-            limits,
-            phase,
-            discover_reply: DiscoverReply::new(discover),
-            limit_reports: LimitReports::new(events),
-            health,
-        }
-    }
-}
-
-impl<R> ServerShared<R> {
-    pub(super) fn limit_reports(&self) -> &LimitReports {
-        &self.limit_reports
-    }
-
-    /// Returns a new memory budget for a connection with this peer.
-    pub(super) fn memory(&self, peer: Option<SocketAddr>) -> Arc<ConnectionMemory> {
-        self.memory.connection(peer.map(|peer| peer.ip()))
-    }
-}
-
-fn takes_upload<R: Router>() -> Box<[bool]> {
-    let services = R::descriptions();
-    let methods = services.iter().flat_map(|service| service.methods);
-    let takes_upload = methods.filter(|method| method.upload.is_some());
-    let numbers: Vec<_> = takes_upload
-        .filter_map(|method| R::find(method.name))
-        .collect();
-    let count = numbers.iter().max().map_or(0, |last| last + 1);
-    (0..count).map(|number| numbers.contains(&number)).collect()
-}
-
 /// Starts a worker that holds the receiver of a stream.
 pub(super) type StartWorker<R> = fn(Arc<ServerConnection<R>>, Arc<ServerStream>, Box<Receiver>);
 
@@ -146,7 +59,7 @@ pub(super) struct ServerConnection<R> {
     start_worker: StartWorker<R>,
     /// The calls of this connection.
     calls: Arc<ConnectionCalls>,
-    streams: Mutex<Streams>,
+    streams: Mutex<StreamTable>,
     spare_buffers: Mutex<Vec<WorkerBuffers>>,
     memory: Arc<ConnectionMemory>,
     send_budget: Arc<SendBudget>,
@@ -156,78 +69,6 @@ pub(super) struct ServerConnection<R> {
     is_draining: AtomicBool,
     /// `true` once a reply was dropped because there was no room for it.
     has_dropped_reply: AtomicBool,
-}
-
-#[derive(Default)]
-struct Streams {
-    /// Streams by ID; datagrams have the ID [`DATAGRAMS`].
-    open: HashMap<u64, Arc<ServerStream>, FxBuildHasher>,
-    unacked: UnackedStreams,
-    /// `true` if replies may be missing on a stream that has ended.
-    is_truncated: bool,
-    /// The highest ID of the bidirectional streams that the peer has opened.
-    last_id: Option<u64>,
-    /// Cancellations that arrived before the stream of their requests.
-    early: BTreeSet<CancelOfLaterStream>,
-}
-
-/// An ID that no stream has, since stream IDs have 62 bits (RFC 9000, section 2.1).
-const DATAGRAMS: u64 = u64::MAX;
-
-/// A cancellation of a request on a stream that is not open yet. Ordered by stream, in the order in which streams are
-/// opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct CancelOfLaterStream {
-    stream: u64,
-    offset: u64,
-    id: u64,
-}
-
-/// Maximum number of cancellations of a connection that wait for the streams of their requests.
-const MAX_EARLY_CANCELS: usize = 1024;
-
-impl Streams {
-    /// Adds a stream, and gives it the cancellations that were waiting for it.
-    fn open(&mut self, stream: &Arc<ServerStream>) {
-        let stream_id = stream.id().unwrap_or(DATAGRAMS);
-        self.open.insert(stream_id, Arc::clone(stream));
-        if stream.id().is_none() || !stream.is_bidirectional() {
-            return;
-        }
-        self.last_id = self.last_id.max(Some(stream_id));
-        while let Some(early) = self.early.first().filter(|early| early.stream <= stream_id) {
-            if early.stream == stream_id {
-                let id = HashedId::new(Id::Unsigned(early.id));
-                stream.in_flight.cancel(id, Some(early.offset));
-            }
-            steps::step();
-            self.early.pop_first();
-        }
-    }
-
-    /// Removes a stream that is over. Returns `false` if it was removed before.
-    fn remove(&mut self, stream: &ServerStream) -> bool {
-        let stream_id = stream.id().unwrap_or(DATAGRAMS);
-        self.open.remove(&stream_id).is_some()
-    }
-
-    /// Cancels the call whose request ends at `end`, now or once the request arrives.
-    fn cancel_at(&mut self, id: HashedId<'_>, end: RequestEnd) {
-        let RequestEnd { stream, offset } = end;
-        if let Some(stream) = self.open.get(&stream) {
-            return stream.in_flight.cancel(id, Some(offset));
-        }
-        // Streams are opened in the order of their IDs (RFC 9000, section 2.1), so this stream is over or will be opened
-        // later.
-        let is_to_come = self.last_id.is_none_or(|last| stream > last);
-        if let Id::Unsigned(id) = id.id
-            && is_to_come
-            && self.early.len() < MAX_EARLY_CANCELS
-        {
-            self.early
-                .insert(CancelOfLaterStream { stream, offset, id });
-        }
-    }
 }
 
 impl<R: Router> ServerConnection<R> {
@@ -263,7 +104,7 @@ impl<R: Router> ServerConnection<R> {
 
     /// Returns the number of the method with this name.
     pub(super) fn find(&self, method: &str) -> Option<u32> {
-        self.shared.names.find::<R>(method)
+        self.shared.find(method)
     }
 
     pub(super) fn router(&self) -> &R {
@@ -272,8 +113,7 @@ impl<R: Router> ServerConnection<R> {
 
     /// Returns `true` if the caller of this method sends items.
     pub(super) fn takes_upload(&self, method: u32) -> bool {
-        let takes_upload = self.shared.takes_upload.get(method as usize);
-        takes_upload.copied().unwrap_or(false)
+        self.shared.takes_upload(method)
     }
 
     /// Returns the context of a new call.
@@ -311,7 +151,7 @@ impl<R: Router> ServerConnection<R> {
         &self.idle
     }
 
-    fn streams(&self) -> MutexGuard<'_, Streams> {
+    fn streams(&self) -> MutexGuard<'_, StreamTable> {
         lock(&self.streams)
     }
 
@@ -340,15 +180,7 @@ impl<R: Router> ServerConnection<R> {
 
     /// Records that a worker of `stream` has ended because the stream is over.
     pub(super) fn worker_ended(&self, buffers: WorkerBuffers, stream: &Arc<ServerStream>) {
-        let mut streams = self.streams();
-        let is_first = streams.remove(stream);
-        if is_first {
-            streams.is_truncated |= stream.is_truncated();
-            if let Some(unacked) = stream.unacked() {
-                streams.unacked.push(unacked);
-            }
-        }
-        drop(streams);
+        let is_first = self.streams().remove(stream);
         // A client that stops a stream after some items does not waste work. Streams that this side has reset are counted
         // elsewhere.
         let is_cancelled = stream.is_reset() && !stream.is_truncated();
@@ -411,22 +243,14 @@ impl<R: Router> ServerConnection<R> {
 
     /// Releases the buffers that were not used since the last call.
     fn release_unused_buffers(&self) {
-        let streams = self.streams();
-        let open = streams.open.values();
-        open.for_each(|stream| stream.release_unused());
+        self.streams().release_unused();
         self.memory.return_chunks();
     }
 
     /// Releases all buffers that are not in use.
     fn release_idle_buffers(&self) {
         *self.spare_buffers() = Vec::new();
-        let mut streams = self.streams();
-        streams.unacked.release_idle_buffers();
-        streams.open.shrink_to_fit();
-        streams
-            .open
-            .values()
-            .for_each(|stream| stream.release_idle_buffers());
+        self.streams().release_idle_buffers();
         self.memory.return_chunks();
     }
 
@@ -516,7 +340,7 @@ impl<R: Router> ServerConnection<R> {
         wait: impl Future<Output = T>,
         has_started: impl FnOnce(&T) -> bool,
     ) -> T {
-        let mut report = self.shared.limit_reports.begin_wait(limit.into());
+        let mut report = self.shared.limit_reports().begin_wait(limit.into());
         let mut wait = pin!(wait);
         let waited = tokio::select! {
             biased;
@@ -570,7 +394,7 @@ impl<R: Router> ServerConnection<R> {
             _ => return,
         };
         let peer = self.context.peer.current();
-        let reports = &self.shared.limit_reports;
+        let reports = self.shared.limit_reports();
         reports.rejected(peer, limit.into(), error.code());
     }
 
@@ -605,15 +429,7 @@ impl<R: Router> ServerConnection<R> {
         match request_end {
             Some(end) => self.streams().cancel_at(id, end),
             None if carrier.is_bidirectional() => carrier.in_flight.cancel(id, None),
-            None => {
-                let streams = self.streams();
-                let calls = streams.open.values().map(|stream| &stream.in_flight);
-                let waiting = calls.filter(|calls| {
-                    steps::step();
-                    !calls.is_empty()
-                });
-                waiting.for_each(|calls| calls.cancel(id, None));
-            }
+            None => self.streams().cancel(id),
         }
     }
 }
@@ -634,11 +450,7 @@ impl<R: Router> ServerConnection<R> {
 
     /// Ends all streams of items, each after its current item. Returns `true` if there were any.
     pub(super) fn end_streaming(&self) -> bool {
-        let streams = self.streams();
-        let stopped = streams.open.values();
-        stopped.fold(false, |found, stream| {
-            found | stream.in_flight.stop_streaming()
-        })
+        self.streams().stop_streaming()
     }
 
     /// Lets running calls end and reply, and rejects new calls. Resolves when all replies have arrived, to `true` if none is
@@ -649,11 +461,7 @@ impl<R: Router> ServerConnection<R> {
         // The first round waits for replies. The other rounds wait for rejections as well. They tell a client of the drain
         // even if it misses the close of the connection, which is not sent again.
         for _ in 0..DRAIN_ROUNDS {
-            let (open, unacked) = {
-                let mut streams = self.streams();
-                let open: Vec<_> = streams.open.values().cloned().collect();
-                (open, streams.unacked.take())
-            };
+            let (open, unacked) = self.streams().take_unacked();
             for stream in open {
                 stream.close().await;
             }
@@ -661,48 +469,13 @@ impl<R: Router> ServerConnection<R> {
                 stream.await;
             }
         }
-        let streams = self.streams();
-        !streams.is_truncated && !streams.open.values().any(|stream| stream.is_truncated())
+        !self.streams().is_truncated()
     }
 
     /// Cancels all calls, because the connection has ended.
     pub(super) fn abort(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
         self.calls.close();
-        self.streams()
-            .open
-            .values()
-            .for_each(|stream| stream.reset());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cancels_of_requests_on_streams_that_never_open_are_bounded() {
-        let mut streams = Streams::default();
-        for id in 0..2 * MAX_EARLY_CANCELS as u64 {
-            let end = RequestEnd {
-                stream: 4 * id,
-                offset: 10,
-            };
-            streams.cancel_at(HashedId::new(Id::Unsigned(id)), end);
-        }
-        assert_eq!(streams.early.len(), MAX_EARLY_CANCELS);
-    }
-
-    #[test]
-    fn cancel_of_a_request_on_a_stream_that_is_over_leaves_nothing() {
-        let mut streams = Streams {
-            last_id: Some(8),
-            ..Streams::default()
-        };
-        for (stream, kept) in [(4, 0), (8, 0), (12, 1)] {
-            let end = RequestEnd { stream, offset: 10 };
-            streams.cancel_at(HashedId::new(Id::Unsigned(7)), end);
-            assert_eq!(streams.early.len(), kept, "stream {stream}");
-        }
+        self.streams().reset();
     }
 }
