@@ -1,6 +1,5 @@
 //! `rpc health`: asks a server whether it serves, for readiness probes.
 
-use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +9,7 @@ use serde::Deserialize;
 use crate::connect::Connection;
 use crate::escape::{Printable, Short};
 use crate::failure::{Failure, Status, Stop};
-use crate::output::Output;
+use crate::output::{Output, Printing};
 
 /// The default timeout of the question.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,12 +21,8 @@ pub(crate) struct Options {
     target: Address,
     /// The service: the name of its trait. By default the entire server
     service: Option<String>,
-    /// Prints nothing: only the exit status reports the result
-    #[arg(long, short)]
-    quiet: bool,
-    /// Prints JSON
-    #[arg(long, conflicts_with = "quiet")]
-    json: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     connection: Connection,
 }
@@ -54,11 +49,8 @@ impl Options {
         let answer = answered.map_err(|failed| self.connection.explain(failed))?;
         let unusable = |_| Failure::new(Status::Unusable, "the server's state cannot be read");
         let Answer { status } = serde_json::from_str(&answer).map_err(unusable)?;
-        if self.json {
-            output.json_line(&answer)?;
-        } else if !self.quiet {
-            writeln!(output, "{}", Printable(Short(&status)))?;
-        }
+        self.printing
+            .line(output, &answer, Printable(Short(&status)))?;
         let reason = match status.as_str() {
             "SERVING" => return Ok(()),
             "NOT_SERVING" => "it is not ready for calls".to_owned(),

@@ -1,10 +1,11 @@
 //! Writes to standard output: for people if it is a terminal, for programs otherwise.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use crate::escape::PrintableJson;
 use crate::json::{Compact, Token, tokens};
@@ -39,6 +40,41 @@ pub(crate) const WORD: Style = AnsiColor::Magenta.on_default();
 pub(crate) const TITLE: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default();
+
+/// What a command prints whose exit status is its result.
+#[derive(Debug, Args)]
+pub(crate) struct Printing {
+    /// Prints nothing: only the exit status reports the result
+    #[arg(long, short)]
+    quiet: bool,
+    /// Prints JSON
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+}
+
+impl Printing {
+    /// Writes a line of JSON, or of text.
+    pub(crate) fn line(
+        &self,
+        output: &mut Output,
+        json: &str,
+        text: impl Display,
+    ) -> io::Result<()> {
+        match (self.json, self.quiet) {
+            (true, _) => output.json_line(json),
+            (false, false) => writeln!(output, "{text}"),
+            (false, true) => Ok(()),
+        }
+    }
+
+    /// Writes a line of text, which has no equivalent in JSON.
+    pub(crate) fn text(&self, output: &mut Output, text: impl Display) -> io::Result<()> {
+        match self.quiet || self.json {
+            true => Ok(()),
+            false => writeln!(output, "{text}"),
+        }
+    }
+}
 
 /// Standard output.
 pub(crate) struct Output {

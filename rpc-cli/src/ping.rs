@@ -1,6 +1,5 @@
 //! `rpc ping`: checks that a server answers, and measures the latency.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -9,7 +8,7 @@ use serde_json::json;
 
 use crate::connect::Connection;
 use crate::failure::{Failure, Stop};
-use crate::output::Output;
+use crate::output::{Output, Printing};
 
 /// The default timeout of a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,12 +24,8 @@ pub(crate) struct Options {
     /// The time between two pings
     #[arg(long, short, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     interval: Duration,
-    /// Prints nothing: only the exit status reports the result
-    #[arg(long, short)]
-    quiet: bool,
-    /// Prints JSON
-    #[arg(long, conflicts_with = "quiet")]
-    json: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     connection: Connection,
 }
@@ -49,18 +44,9 @@ impl Options {
         connected: Duration,
         output: &mut Output,
     ) -> Result<(), Stop> {
-        if self.json {
-            let connected =
-                json!({"connected": self.target.to_string(), "ms": milliseconds(connected)});
-            output.json_line(&connected.to_string())?;
-        } else if !self.quiet {
-            writeln!(
-                output,
-                "connected to {} in {}",
-                self.target,
-                shown(connected)
-            )?;
-        }
+        let json = json!({"connected": self.target.to_string(), "ms": milliseconds(connected)});
+        let text = format_args!("connected to {} in {}", self.target, shown(connected));
+        self.printing.line(output, &json.to_string(), text)?;
         let mut times = Times::default();
         while self.count == 0 || times.count < self.count {
             if times.count > 0 {
@@ -68,17 +54,14 @@ impl Options {
             }
             let time = ping(&self.connection, client).await?;
             times.add(time);
-            if self.json {
-                let ping = json!({"ping": times.count, "ms": milliseconds(time)});
-                output.json_line(&ping.to_string())?;
-            } else if !self.quiet {
-                writeln!(output, "ping {}: {}", times.count, shown(time))?;
-            }
+            let json = json!({"ping": times.count, "ms": milliseconds(time)});
+            let text = format_args!("ping {}: {}", times.count, shown(time));
+            self.printing.line(output, &json.to_string(), text)?;
         }
-        match self.quiet || self.json {
-            true => Ok(()),
-            false => summary(&times, output),
+        if let Some(summary) = times.summary() {
+            self.printing.text(output, summary)?;
         }
+        Ok(())
     }
 }
 
@@ -101,19 +84,16 @@ impl Times {
         self.sum += time;
         self.count += 1;
     }
-}
 
-fn summary(times: &Times, output: &mut Output) -> Result<(), Stop> {
-    let count = times.count;
-    if count > 1 {
-        let mean = times.sum.div_f64(count as f64);
-        let [least, mean, most] = [times.least, mean, times.most].map(shown);
-        writeln!(
-            output,
-            "{count} answered: min {least}, mean {mean}, max {most}"
-        )?;
+    /// Returns a summary of several pings.
+    fn summary(&self) -> Option<String> {
+        let count = self.count;
+        (count > 1).then(|| {
+            let mean = self.sum.div_f64(count as f64);
+            let [least, mean, most] = [self.least, mean, self.most].map(shown);
+            format!("{count} answered: min {least}, mean {mean}, max {most}")
+        })
     }
-    Ok(())
 }
 
 async fn ping(connection: &Connection, client: &Client) -> Result<Duration, Failure> {
