@@ -1,28 +1,13 @@
 //! Log events of a client's calls.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use rpc_layers::ClientLogging;
 use tracing::Subscriber;
-use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::calls::{Again, ENDS, local, make_calls};
-
-#[derive(Default)]
-struct Fields(BTreeMap<&'static str, String>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.to_owned());
-    }
-}
+use crate::capture::Fields;
 
 /// Keeps the events of the layers.
 #[derive(Clone, Default)]
@@ -31,12 +16,7 @@ struct Events(Arc<Mutex<Vec<Fields>>>);
 impl<S: Subscriber> Layer<S> for Events {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() == "rpc_layers" {
-            let mut fields = Fields::default();
-            event.record(&mut fields);
-            fields
-                .0
-                .insert("level", event.metadata().level().to_string());
-            self.0.lock().unwrap().push(fields);
+            self.0.lock().unwrap().push(Fields::of(event));
         }
     }
 }
@@ -57,7 +37,7 @@ async fn calls_that_end_in_any_way_write_one_event_each() {
     let ended: Vec<_> = ended.collect();
     assert_eq!(ended.len(), ENDS.len());
     for (event, (method, outcome, code, attempts)) in ended.into_iter().zip(ENDS) {
-        let field = |name| event.0.get(name).map_or("", String::as_str);
+        let field = |name| event.get(name).unwrap_or_default();
         assert_eq!(field("service"), "Desk");
         assert_eq!((field("method"), field("outcome")), (method, outcome));
         assert_eq!(field("attempts"), attempts.to_string());

@@ -1,91 +1,31 @@
 //! Spans of a client's calls, and the trace that they send.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
-
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use rpc_layers::{ClientOpenTelemetry, ClientTracing};
 use rpc_runtime::{Client, Identity, Server, Trust};
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Instrument, Subscriber, info_span};
+use tracing::{Instrument, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use crate::calls::{Again, Clerk, DeskClient, DeskServer, ENDS, local, make_calls};
-
-/// The fields of a span, and its events.
-#[derive(Default)]
-struct Fields {
-    fields: BTreeMap<&'static str, String>,
-    events: Vec<String>,
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.fields.insert(field.name(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.fields.insert(field.name(), value.to_owned());
-    }
-}
-
-/// Keeps closed spans.
-#[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<Fields>>>);
-
-impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Spans {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        context.span(id).unwrap().extensions_mut().insert(fields);
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let span = context.span(id).unwrap();
-        values.record(span.extensions_mut().get_mut::<Fields>().unwrap());
-    }
-
-    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
-        let span = context.event_span(event);
-        if let Some(span) = span.filter(|_| event.metadata().target() == "rpc_layers") {
-            let mut fields = Fields::default();
-            event.record(&mut fields);
-            let mut extensions = span.extensions_mut();
-            let of_span = extensions.get_mut::<Fields>().unwrap();
-            of_span.events.push(fields.fields["outcome"].clone());
-        }
-    }
-
-    fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let span = context.span(&id).unwrap();
-        let fields = span.extensions_mut().remove::<Fields>().unwrap();
-        if span.metadata().target() == "rpc_layers" {
-            self.0.lock().unwrap().push(fields);
-        }
-    }
-}
+use crate::capture::{Fields, Spans};
 
 #[tokio::test]
 async fn calls_that_end_in_any_way_have_one_span() {
     let spans = Spans::default();
-    let subscriber = tracing_subscriber::registry().with(spans.clone());
-    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let _subscribed = spans.subscribe();
     let (client, desk) =
         local(|builder| builder.middleware(ClientTracing::new()).middleware(Again));
     make_calls(client, desk).await;
 
-    let spans = std::mem::take(&mut *spans.0.lock().unwrap());
+    let spans = spans.take();
     assert_eq!(spans.len(), ENDS.len());
     for (span, (method, outcome, code, attempts)) in spans.iter().zip(ENDS) {
-        let field = |name| span.fields.get(name).map_or("", String::as_str);
+        let field = |name| span.fields.get(name).unwrap_or_default();
         let kind = match method {
             "desk.note" => "notification",
             "desk.count" | "desk.sum" => "stream",
@@ -112,15 +52,17 @@ async fn calls_that_end_in_any_way_have_one_span() {
         assert_eq!(field("rpc.attempts"), expected.unwrap_or_default());
         assert!(field("duration").parse::<f64>().unwrap() >= 0.0);
     }
-    let events: Vec<_> = spans.iter().map(|span| span.events.len()).collect();
-    assert_eq!(events, [0, 1, 1, 0, 0, 0, 1, 1, 0]);
+    let attempts = spans.iter().map(|span| {
+        let of_layers = |event: &&Fields| event.get("target") == Some("rpc_layers");
+        span.events.iter().filter(of_layers).count()
+    });
+    assert_eq!(attempts.collect::<Vec<_>>(), [0, 1, 1, 0, 0, 0, 1, 1, 0]);
 }
 
 #[tokio::test]
 async fn span_has_the_address_of_the_server() {
     let spans = Spans::default();
-    let subscriber = tracing_subscriber::registry().with(spans.clone());
-    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let _subscribed = spans.subscribe();
     let identity = Identity::self_signed(["127.0.0.1"]).unwrap();
     let trust = Trust::certificate(identity.certificate());
     let server = Server::builder(identity).service(DeskServer::new(Clerk));
@@ -132,9 +74,9 @@ async fn span_has_the_address_of_the_server() {
         .middleware(ClientTracing::new());
     let client = client.connect(address).await.unwrap();
     assert_eq!(DeskClient::new(client).add(1, 2).await.unwrap(), 3);
-    let spans = spans.0.lock().unwrap();
-    assert_eq!(spans[0].fields["server.address"], "127.0.0.1");
-    assert_eq!(spans[0].fields["server.port"], address.port().to_string());
+    let spans = spans.take();
+    assert_eq!(spans[0].fields.get("server.address"), Some("127.0.0.1"));
+    assert_eq!(spans[0].fields.0["server.port"], address.port().to_string());
 }
 
 #[tokio::test]

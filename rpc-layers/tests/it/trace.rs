@@ -1,7 +1,5 @@
 //! Spans of calls.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use opentelemetry::propagation::text_map_propagator::FieldIter;
@@ -10,12 +8,9 @@ use rpc_layers::{OpenTelemetryLayer, TracingLayer};
 use rpc_runtime::{Client, ErrorObject, rpc};
 use tower::ServiceBuilder;
 use tower_layer::Layer as _;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Subscriber, info};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::info;
 
+use crate::support::capture::Spans;
 use crate::support::{ENDS, make_calls};
 
 #[rpc(namespace = "sums")]
@@ -39,65 +34,14 @@ impl Calculator for Desk {
     }
 }
 
-/// The fields of a span and of its events.
-#[derive(Default)]
-struct Fields(BTreeMap<&'static str, String>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.to_owned());
-    }
-}
-
-/// Keeps closed spans.
-#[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<Fields>>>);
-
-impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Spans {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        context.span(id).unwrap().extensions_mut().insert(fields);
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let span = context.span(id).unwrap();
-        values.record(span.extensions_mut().get_mut::<Fields>().unwrap());
-    }
-
-    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
-        if let Some(span) = context.event_span(event) {
-            let mut extensions = span.extensions_mut();
-            event.record(extensions.get_mut::<Fields>().unwrap());
-        }
-    }
-
-    fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let span = context.span(&id).unwrap();
-        let fields = span.extensions_mut().remove::<Fields>().unwrap();
-        if span.metadata().target() == "rpc_layers" {
-            self.0.lock().unwrap().push(fields);
-        }
-    }
-}
-
-/// Subscribes `spans` on the current thread.
-fn subscribe(spans: &Spans) -> tracing::subscriber::DefaultGuard {
-    tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()))
-}
-
 #[tokio::test]
 async fn calls_that_end_in_any_way_have_one_span() {
     let spans = Spans::default();
-    let _subscribed = subscribe(&spans);
+    let _subscribed = spans.subscribe();
     make_calls(|desk| TracingLayer::new().layer(desk)).await;
-    let spans = spans.0.lock().unwrap();
+    let spans = spans.take();
     let told = spans.iter().map(|span| {
-        let field = |name| span.0.get(name).map(String::as_str);
+        let field = |name| span.fields.get(name);
         (
             field("rpc.method"),
             field("outcome"),
@@ -112,8 +56,8 @@ async fn calls_that_end_in_any_way_have_one_span() {
     let kinds = |method| {
         spans
             .iter()
-            .find(|span| span.0["rpc.method"] == method)
-            .map(|span| span.0["rpc.kind"].as_str())
+            .find(|span| span.fields.get("rpc.method") == Some(method))
+            .and_then(|span| span.fields.get("rpc.kind"))
     };
     for (method, kind) in [
         ("desk.add", "call"),
@@ -128,7 +72,7 @@ async fn calls_that_end_in_any_way_have_one_span() {
 #[tokio::test]
 async fn span_of_a_call_has_its_method_and_outcome() {
     let spans = Spans::default();
-    let _subscribed = subscribe(&spans);
+    let _subscribed = spans.subscribe();
     let service = ServiceBuilder::new()
         .layer(TracingLayer::new())
         .service(CalculatorServer::new(Desk));
@@ -139,7 +83,7 @@ async fn span_of_a_call_has_its_method_and_outcome() {
     assert_eq!(add.meta("tracestate", "a=1").await.unwrap(), 3);
     calculator.divide(1, 0).await.unwrap_err();
 
-    let spans = std::mem::take(&mut *spans.0.lock().unwrap());
+    let spans = spans.take();
     let [add, divide] = &spans[..] else {
         panic!("{} spans", spans.len());
     };
@@ -153,47 +97,44 @@ async fn span_of_a_call_has_its_method_and_outcome() {
         ("traceparent", traceparent),
         ("tracestate", "a=1"),
         ("outcome", "success"),
-        ("message", "adding"),
     ] {
-        assert_eq!(add.0.get(field).map(String::as_str), Some(value), "{field}");
+        assert_eq!(add.fields.get(field), Some(value), "{field}");
     }
+    let messages = add.events.iter().map(|event| event.get("message"));
+    assert_eq!(messages.collect::<Vec<_>>(), [Some("adding")]);
     for absent in [
         "network.peer.address",
         "rpc.response.status_code",
         "otel.status_code",
     ] {
-        assert_eq!(add.0.get(absent), None, "{absent}");
+        assert_eq!(add.fields.get(absent), None, "{absent}");
     }
-    assert!(add.0["duration"].parse::<f64>().unwrap() > 0.0);
+    assert!(add.fields.0["duration"].parse::<f64>().unwrap() > 0.0);
     for (field, value) in [
         ("rpc.method", "sums.divide"),
         ("outcome", "error"),
         ("rpc.response.status_code", "7"),
         ("otel.status_code", "ERROR"),
     ] {
-        assert_eq!(
-            divide.0.get(field).map(String::as_str),
-            Some(value),
-            "{field}"
-        );
+        assert_eq!(divide.fields.get(field), Some(value), "{field}");
     }
-    assert_eq!(divide.0.get("traceparent"), None);
+    assert_eq!(divide.fields.get("traceparent"), None);
 }
 
 #[tokio::test]
 async fn trace_context_of_a_peer_is_escaped_and_truncated_in_the_span() {
     let spans = Spans::default();
-    let _subscribed = subscribe(&spans);
+    let _subscribed = spans.subscribe();
     let service = OpenTelemetryLayer::new().layer(CalculatorServer::new(Desk));
     let calculator = CalculatorClient::new(Client::local(TracingLayer::new().layer(service)));
     let state = format!("a\nFORGED \u{1b}[2J\u{202e}{}", "x".repeat(8 << 10));
     let add = calculator.add(1, 2).meta("tracestate", &state);
     assert_eq!(add.meta("traceparent", &state).await.unwrap(), 3);
-    let spans = std::mem::take(&mut *spans.0.lock().unwrap());
+    let spans = spans.take();
     assert_eq!(spans.len(), 2);
     for span in &spans {
         for field in ["traceparent", "tracestate"] {
-            let shown = &span.0[field];
+            let shown = &span.fields.0[field];
             assert!(
                 shown.starts_with(r"a\nFORGED \u{1b}[2J\u{202e}xx"),
                 "{shown}"
@@ -201,7 +142,9 @@ async fn trace_context_of_a_peer_is_escaped_and_truncated_in_the_span() {
             assert!(shown.ends_with("x…"), "{shown}");
         }
         // No field has an end that the peer sets.
-        assert!(span.0.values().all(|value| value.len() <= 128 + "…".len()));
+        let all = span.events.iter().chain([&span.fields]);
+        let mut values = all.flat_map(|fields| fields.0.values());
+        assert!(values.all(|value| value.len() <= 128 + "…".len()));
     }
 }
 
@@ -229,7 +172,7 @@ impl TextMapPropagator for Lengths {
 
 #[tokio::test]
 async fn trace_context_past_its_limit_is_not_taken_into_the_trace() {
-    let _subscribed = subscribe(&Spans::default());
+    let _subscribed = Spans::default().subscribe();
     let lengths = Arc::default();
     opentelemetry::global::set_text_map_propagator(Lengths(Arc::clone(&lengths)));
     let service = OpenTelemetryLayer::new().layer(CalculatorServer::new(Desk));

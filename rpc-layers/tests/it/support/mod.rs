@@ -1,5 +1,6 @@
 //! A service whose calls end in every way.
 
+pub(crate) mod capture;
 pub(crate) mod recorder;
 
 use std::sync::Arc;
