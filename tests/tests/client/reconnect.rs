@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rpc_runtime::{
-    CallError, Client, ClientBuilder, ConnectError, ConnectionError, ConnectionState, Execution,
-    Identity, Server, ServerHandle, Service, Trust, rpc,
+    Call, CallError, Client, ClientBuilder, ConnectError, ConnectionError, ConnectionState,
+    Execution, Identity, Server, ServerHandle, Service, Trust, rpc,
 };
 use tests::peer::RawServer;
 use tests::support::{current_thread, soon};
@@ -96,6 +96,25 @@ impl Harness {
         Self::new_with(Identity::self_signed(["localhost", "127.0.0.1"]).unwrap())
     }
 
+    /// Starts a server, and connects a client to it.
+    async fn connected() -> (Self, ServerHandle, DeskClient, Client) {
+        let (harness, server) = Self::new();
+        let (desk, client) = harness.connect(harness.builder()).await;
+        (harness, server, desk, client)
+    }
+
+    /// Starts a server that can be killed.
+    async fn killable() -> (Self, KillableServer) {
+        let mut harness = Self {
+            identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
+            address: "127.0.0.1:0".parse().unwrap(),
+            clerk: Clerk::default(),
+        };
+        let server = KillableServer::new(&harness).await;
+        harness.address = server.address;
+        (harness, server)
+    }
+
     fn new_with(identity: Identity) -> (Self, ServerHandle) {
         let mut harness = Self {
             identity,
@@ -136,7 +155,15 @@ impl Harness {
     }
 
     async fn connect(&self, builder: ClientBuilder) -> (DeskClient, Client) {
-        let client = soon(builder.connect(self.address)).await.unwrap();
+        self.connect_to(self.address, builder).await
+    }
+
+    async fn connect_to(
+        &self,
+        address: SocketAddr,
+        builder: ClientBuilder,
+    ) -> (DeskClient, Client) {
+        let client = soon(builder.connect(address)).await.unwrap();
         (DeskClient::new(client.clone()), client)
     }
 }
@@ -188,6 +215,19 @@ async fn until_lost(client: &Client) -> ConnectionError {
     }
 }
 
+/// Repeats a call until it fails, and returns its failure.
+async fn until_failed(call: impl Fn() -> Call<i64>) -> Result<i64, CallError> {
+    soon(async {
+        loop {
+            match call().await {
+                Ok(sum) => assert_eq!(sum, 3),
+                failed => return failed,
+            }
+        }
+    })
+    .await
+}
+
 /// Starts a call, which waits for a connection.
 async fn waiting(desk: &DeskClient) -> JoinHandle<Result<i64, CallError>> {
     let mut call = desk.add(1, 2);
@@ -206,8 +246,7 @@ fn assert_execution<T: std::fmt::Debug>(result: Result<T, CallError>, expected: 
 
 #[tokio::test]
 async fn client_reconnects_after_restarts_of_its_server() {
-    let (harness, mut server) = Harness::new();
-    let (desk, client) = harness.connect(harness.builder()).await;
+    let (harness, mut server, desk, client) = Harness::connected().await;
     for _ in 0..3 {
         assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
         drain(server).await;
@@ -313,8 +352,7 @@ async fn calls_notifications_and_batches_without_a_connection_wait() {
 
 #[tokio::test]
 async fn call_that_times_out_without_a_connection_is_never_sent() {
-    let (harness, server) = Harness::new();
-    let (desk, client) = harness.connect(harness.builder()).await;
+    let (harness, server, desk, client) = Harness::connected().await;
     shut(server).await;
     until_lost(&client).await;
     let late = soon(desk.add(1, 2).timeout(Duration::from_millis(20))).await;
@@ -346,8 +384,7 @@ async fn client_that_does_not_wait_fails_after_a_failed_attempt() {
 
 #[tokio::test]
 async fn running_calls_of_a_lost_connection_may_have_been_executed() {
-    let (harness, server) = Harness::new();
-    let (desk, client) = harness.connect(harness.builder()).await;
+    let (harness, server, desk, client) = Harness::connected().await;
     let calls = [
         tokio::spawn(desk.hold()),
         tokio::spawn(desk.hold().dedicated_stream()),
@@ -364,8 +401,7 @@ async fn running_calls_of_a_lost_connection_may_have_been_executed() {
 
 #[tokio::test]
 async fn untrusted_server_gets_no_calls() {
-    let (harness, server) = Harness::new();
-    let (desk, client) = harness.connect(harness.builder()).await;
+    let (harness, server, desk, client) = Harness::connected().await;
     shut(server).await;
     let untrusted = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
     let (_, server) = harness.open_with(untrusted);
@@ -386,8 +422,7 @@ async fn untrusted_server_gets_no_calls() {
 
 #[tokio::test]
 async fn closed_client_stops_reconnecting() {
-    let (harness, server) = Harness::new();
-    let (desk, client) = harness.connect(harness.builder()).await;
+    let (_harness, server, desk, client) = Harness::connected().await;
     shut(server).await;
     until_lost(&client).await;
     let call = waiting(&desk).await;
@@ -410,8 +445,7 @@ async fn closed_client_stops_reconnecting() {
 
 #[tokio::test]
 async fn dropped_client_stops_reconnecting() {
-    let (harness, server) = Harness::new();
-    let (desk, client) = harness.connect(harness.builder()).await;
+    let (_harness, server, desk, client) = Harness::connected().await;
     shut(server).await;
     until_lost(&client).await;
     let mut states = client.watch_state();
@@ -442,22 +476,14 @@ async fn client_without_reconnection_is_closed_by_a_drain_after_its_calls() {
     let (desk, client) = harness.connect(harness.builder().reconnect(false)).await;
     let old = tokio::spawn(desk.hold());
     harness.holding(1).await;
-    let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
-    let refused = soon(async {
-        loop {
-            match desk.add(1, 2).await {
-                Ok(sum) => assert_eq!(sum, 3),
-                refused => return refused,
-            }
-        }
-    })
-    .await;
+    let drained = tokio::spawn(drain(draining));
+    let refused = until_failed(|| desk.add(1, 2)).await;
     assert_execution(refused, Execution::NotExecuted);
     soon(client.closed()).await;
     assert_execution(soon(desk.add(1, 2)).await, Execution::NotSent);
     harness.clerk.0.go_on.add_permits(1);
     soon(old).await.unwrap().unwrap();
-    assert!(soon(drained).await.unwrap(), "a call was aborted");
+    soon(drained).await.unwrap();
 }
 
 /// Forwards packets to a server that can be changed. Packets of known senders are still forwarded to the previous server.
@@ -538,17 +564,14 @@ async fn answer(
 async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() {
     let (harness, draining) = Harness::new();
     let relay = Relay::new(harness.address).await;
-    let client = soon(harness.builder().connect(relay.address))
-        .await
-        .unwrap();
-    let desk = DeskClient::new(client.clone());
+    let (desk, _client) = harness.connect_to(relay.address, harness.builder()).await;
     let old = tokio::spawn(desk.hold());
     let alone = tokio::spawn(desk.hold().dedicated_stream());
     harness.holding(2).await;
 
     let (next, _server) = Harness::new_with(harness.identity.clone());
     relay.turn_to(next.address);
-    let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
+    let drained = tokio::spawn(drain(draining));
     soon(async {
         while next.clerk.0.started() == 0 {
             // Calls that the old server rejects are retried.
@@ -560,36 +583,26 @@ async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() 
     harness.clerk.0.go_on.add_permits(2);
     soon(old).await.unwrap().unwrap();
     soon(alone).await.unwrap().unwrap();
-    assert!(soon(drained).await.unwrap(), "a call was aborted");
+    soon(drained).await.unwrap();
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
 }
 
 #[tokio::test]
 async fn rejected_call_without_retry_was_not_executed() {
-    let (harness, draining) = Harness::new();
-    let (desk, _client) = harness.connect(harness.builder()).await;
+    let (harness, draining, desk, _client) = Harness::connected().await;
     let old = tokio::spawn(desk.hold());
     harness.holding(1).await;
-    let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
-    let refused = soon(async {
-        loop {
-            match desk.add(1, 2).no_retry().await {
-                Ok(sum) => assert_eq!(sum, 3),
-                refused => return refused,
-            }
-        }
-    })
-    .await;
+    let drained = tokio::spawn(drain(draining));
+    let refused = until_failed(|| desk.add(1, 2).no_retry()).await;
     assert_execution(refused, Execution::NotExecuted);
     harness.clerk.0.go_on.add_permits(1);
     soon(old).await.unwrap().unwrap();
-    assert!(soon(drained).await.unwrap(), "a call was aborted");
+    soon(drained).await.unwrap();
 }
 
 #[tokio::test]
 async fn idempotent_call_that_may_have_been_executed_is_retried() {
-    let (harness, server) = Harness::new();
-    let (desk, _client) = harness.connect(harness.builder()).await;
+    let (harness, server, desk, _client) = Harness::connected().await;
     let calls = [
         tokio::spawn(desk.read()),
         tokio::spawn(desk.read().dedicated_stream()),
@@ -608,8 +621,7 @@ async fn idempotent_call_that_may_have_been_executed_is_retried() {
 
 #[tokio::test]
 async fn idempotent_call_is_sent_at_most_three_times() {
-    let (harness, mut server) = Harness::new();
-    let (desk, _client) = harness.connect(harness.builder()).await;
+    let (harness, mut server, desk, _client) = Harness::connected().await;
     let once = tokio::spawn(desk.read().no_retry());
     let thrice = tokio::spawn(desk.read());
     harness.holding(1).await;
@@ -625,8 +637,7 @@ async fn idempotent_call_is_sent_at_most_three_times() {
 
 #[tokio::test]
 async fn retries_stop_when_the_budget_is_spent() {
-    let (harness, server) = Harness::new();
-    let (desk, _client) = harness.connect(harness.builder()).await;
+    let (harness, server, desk, _client) = Harness::connected().await;
     let mut calls: JoinSet<_> = (0..13).map(|_| desk.read()).collect();
     harness.holding(13).await;
     shut(server).await;
@@ -645,8 +656,7 @@ async fn retries_stop_when_the_budget_is_spent() {
 
 #[tokio::test]
 async fn retried_call_keeps_its_timeout() {
-    let (harness, server) = Harness::new();
-    let (desk, _client) = harness.connect(harness.builder()).await;
+    let (harness, server, desk, _client) = Harness::connected().await;
     let call = tokio::spawn(desk.read().timeout(Duration::from_millis(300)));
     harness.holding(1).await;
     shut(server).await;
@@ -665,8 +675,7 @@ async fn retried_call_keeps_its_timeout() {
 
 #[tokio::test]
 async fn earlier_attempt_that_may_have_been_executed_decides_the_result() {
-    let (harness, server) = Harness::new();
-    let (desk, client) = harness.connect(harness.builder()).await;
+    let (harness, server, desk, client) = Harness::connected().await;
     let call = tokio::spawn(desk.read());
     harness.holding(1).await;
     shut(server).await;
@@ -726,13 +735,7 @@ impl KillableServer {
 
 #[tokio::test]
 async fn killed_server_is_noticed_with_the_next_packet() {
-    let mut harness = Harness {
-        identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
-        address: "127.0.0.1:0".parse().unwrap(),
-        clerk: Clerk::default(),
-    };
-    let killable = KillableServer::new(&harness).await;
-    harness.address = killable.address;
+    let (harness, killable) = Harness::killable().await;
     let (desk, client) = harness.connect(harness.builder()).await;
     let held = [
         tokio::spawn(desk.hold()),
@@ -761,13 +764,7 @@ async fn killed_server_is_noticed_with_the_next_packet() {
 
 #[tokio::test]
 async fn connection_made_under_a_replaced_identity_is_reset_with_its_key() {
-    let mut harness = Harness {
-        identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
-        address: "127.0.0.1:0".parse().unwrap(),
-        clerk: Clerk::default(),
-    };
-    let killable = KillableServer::new(&harness).await;
-    harness.address = killable.address;
+    let (mut harness, killable) = Harness::killable().await;
     harness.identity = Identity::self_signed(["127.0.0.1"]).unwrap();
     killable.handle.set_identity(harness.identity.clone());
     let (desk, _client) = harness.connect(harness.builder()).await;
@@ -784,13 +781,7 @@ async fn connection_made_under_a_replaced_identity_is_reset_with_its_key() {
 
 #[tokio::test]
 async fn server_of_another_identity_cannot_reset_a_connection() {
-    let mut harness = Harness {
-        identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
-        address: "127.0.0.1:0".parse().unwrap(),
-        clerk: Clerk::default(),
-    };
-    let killable = KillableServer::new(&harness).await;
-    harness.address = killable.address;
+    let (harness, killable) = Harness::killable().await;
     let (desk, client) = harness.connect(harness.builder()).await;
     killable.kill();
     let untrusted = Identity::self_signed(["127.0.0.1"]).unwrap();
@@ -804,10 +795,7 @@ async fn server_of_another_identity_cannot_reset_a_connection() {
 async fn change_of_the_client_address_keeps_a_large_response() {
     let (harness, _server) = Harness::new();
     let mut relay = Relay::new(harness.address).await;
-    let client = soon(harness.builder().connect(relay.address))
-        .await
-        .unwrap();
-    let desk = DeskClient::new(client.clone());
+    let (desk, client) = harness.connect_to(relay.address, harness.builder()).await;
     let held = tokio::spawn(desk.hold());
     harness.holding(1).await;
     let large = tokio::spawn(desk.repeat("0123456789abcdef", 200_000));
@@ -834,10 +822,7 @@ async fn change_of_the_client_address_keeps_a_large_response() {
 async fn idle_client_after_rebind_calls_from_its_new_address() {
     let (harness, _server) = Harness::new();
     let relay = Relay::new(harness.address).await;
-    let client = soon(harness.builder().connect(relay.address))
-        .await
-        .unwrap();
-    let desk = DeskClient::new(client.clone());
+    let (desk, client) = harness.connect_to(relay.address, harness.builder()).await;
     for moves in 1..=5 {
         assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
         assert_eq!(relay.senders.load(Ordering::SeqCst), moves);
@@ -849,10 +834,7 @@ async fn idle_client_after_rebind_calls_from_its_new_address() {
 async fn rebind_outside_the_runtime_moves_the_connection() {
     let (harness, _server) = Harness::new();
     let relay = Relay::new(harness.address).await;
-    let client = soon(harness.builder().connect(relay.address))
-        .await
-        .unwrap();
-    let desk = DeskClient::new(client.clone());
+    let (desk, client) = harness.connect_to(relay.address, harness.builder()).await;
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
     let moved = std::thread::spawn(move || client.rebind());
     moved.join().unwrap().unwrap();
