@@ -86,10 +86,11 @@ impl<S: Service> RawService<S> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the handler's future.
-    pub async fn respond(&mut self, message: &[u8]) -> &[u8] {
+    // Not an `async fn`, which would make the type of the future deeper; the compiler limits the depth.
+    pub fn respond(&mut self, message: &[u8]) -> impl Future<Output = &[u8]> + use<'_, S> {
         self.call.begin(None);
         self.call.push(message);
-        self.call.answer().await
+        self.call.answer()
     }
 }
 
