@@ -98,10 +98,19 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
     match (uri.authority(), host.transpose()?) {
         // Intermediaries disagree on which of the two counts.
         (Some(target), Some(host)) if *target != host => Err(Refusal::InvalidHost),
-        (Some(target), _) => Ok(target.clone()),
-        (None, Some(host)) => Ok(host),
-        (None, None) => Err(Refusal::InvalidHost),
+        (Some(host), _) if is_host(host) => Ok(host.clone()),
+        (None, Some(host)) if is_host(&host) => Ok(host),
+        _ => Err(Refusal::InvalidHost),
     }
+}
+
+/// Returns `true` if an authority is a host with or without a port: `[::1].example` and `user@example` are not.
+fn is_host(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| match port.strip_prefix(':') {
+        Some(number) => authority.port().is_some_and(|port| port.as_str() == number),
+        None => port.is_empty(),
+    })
 }
 
 impl Hosts {

@@ -1,5 +1,6 @@
 //! A server, and a client that sends bytes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,6 +17,11 @@ pub(crate) trait Calculator {
     async fn fail(&self) -> Result<(), ErrorObject>;
 
     async fn peer(&self, cx: &Context) -> String;
+
+    async fn metadata(&self, cx: &Context) -> BTreeMap<String, String>;
+
+    /// Never returns.
+    async fn wait(&self);
 
     #[rpc(notification)]
     async fn note(&self, text: String);
@@ -34,6 +40,17 @@ impl Calculator for Desk {
 
     async fn peer(&self, cx: &Context) -> String {
         cx.peer().map_or_else(String::new, |peer| peer.to_string())
+    }
+
+    async fn metadata(&self, cx: &Context) -> BTreeMap<String, String> {
+        let metadata = cx.metadata();
+        metadata
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    async fn wait(&self) {
+        std::future::pending().await
     }
 
     async fn note(&self, _: String) {}
