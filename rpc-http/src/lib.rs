@@ -42,6 +42,8 @@ mod metadata;
 mod post;
 mod refusal;
 mod service;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use body::ResponseBody;
 pub use listener::{HttpBindError, HttpListener, HttpServer};

@@ -236,13 +236,19 @@ impl Acceptor {
         let builder = self.builder();
         let services = self.service.services();
         let handle = services.handle();
-        let connection = Arc::new(services.connect(peer));
+        let connection = Arc::new(services.connect(peer.clone()));
+        // Also held by what the connection is upgraded to.
+        let ticket = Arc::new(ticket);
         let answer = service_fn(|mut request: Request<Incoming>| {
-            let connection = HttpConnection(Arc::clone(&connection));
-            request.extensions_mut().insert(connection);
+            let extensions = request.extensions_mut();
+            extensions.insert(HttpConnection {
+                connection: Arc::clone(&connection),
+                peer: peer.clone(),
+            });
+            extensions.insert(Arc::clone(&ticket));
             self.service.clone().call(request)
         });
-        let serving = builder.serve_connection(TokioIo::new(stream), answer);
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
         let mut serving = std::pin::pin!(serving);
         let ended = tokio::select! {
             biased;
@@ -257,7 +263,6 @@ impl Acceptor {
         if let Err(error) = ended {
             tracing::debug!(target: "rpc_http", %error, "connection ended");
         }
-        drop(ticket);
     }
 
     fn builder(&self) -> auto::Builder<TokioExecutor> {
@@ -273,6 +278,7 @@ impl Acceptor {
         builder
             .http2()
             .timer(TokioTimer::new())
+            .enable_connect_protocol()
             .keep_alive_interval(self.idle_timeout)
             .keep_alive_timeout(self.idle_timeout)
             .max_concurrent_streams(calls)

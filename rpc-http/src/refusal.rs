@@ -1,6 +1,8 @@
 //! Requests that are refused before a call of theirs runs.
 
-use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION,
+};
 use http::{Response, StatusCode};
 
 use crate::body::ResponseBody;
@@ -21,14 +23,19 @@ pub(crate) enum Refusal {
     UnsupportedMediaType,
     UnsupportedEncoding,
     MetadataTooLarge,
+    WebSocketVersion,
+    WebSocketHandshake,
 }
 
 impl Refusal {
     fn status(self) -> StatusCode {
         match self {
-            Self::InvalidHost | Self::InvalidTimeout | Self::InvalidMetadata | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::InvalidHost
+            | Self::InvalidTimeout
+            | Self::InvalidMetadata
+            | Self::BodyBroken
+            | Self::WebSocketHandshake => StatusCode::BAD_REQUEST,
+            Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -63,6 +70,10 @@ impl Refusal {
             }
             Self::UnsupportedMediaType => "send messages with `content-type: application/json`",
             Self::UnsupportedEncoding => "send messages without `content-encoding`",
+            Self::WebSocketVersion => "the server speaks version 13 of WebSocket",
+            Self::WebSocketHandshake => {
+                "the handshake of WebSocket needs `connection: upgrade` and `sec-websocket-key`"
+            }
             Self::MetadataTooLarge => "the headers of metadata have more than 8192 bytes",
         };
         format!("{text}\n")
@@ -77,6 +88,9 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::WebSocketVersion => {
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
             Self::UnsupportedEncoding => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

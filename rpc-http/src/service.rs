@@ -18,6 +18,8 @@ use crate::guard::Guard;
 use crate::metadata::MetadataHeaders;
 use crate::post;
 use crate::refusal::Refusal;
+#[cfg(feature = "websocket")]
+use crate::websocket;
 
 /// Answers HTTP requests with services. Clones are cheap.
 ///
@@ -129,6 +131,11 @@ impl HttpService {
         }
         let defaults = metadata.read(&head.headers)?;
         let request = Request::from_parts(head, body);
+        #[cfg(feature = "websocket")]
+        if websocket::is_upgrade(&request) {
+            let connection = self.services.connect(self.peer_of(&request));
+            return websocket::accept(request, (self.services.clone(), connection), defaults);
+        }
         match *request.method() {
             Method::POST => {
                 let connection = self.connection_of(&request);
@@ -140,15 +147,22 @@ impl HttpService {
 
     /// Returns the connection that the request belongs to. A request without one gets a connection of its own.
     fn connection_of<B>(&self, request: &Request<B>) -> Arc<GatewayConnection> {
-        if let Some(HttpConnection(connection)) = request.extensions().get() {
-            return Arc::clone(connection);
+        match request.extensions().get::<HttpConnection>() {
+            Some(http) => Arc::clone(&http.connection),
+            None => Arc::new(self.services.connect(self.peer_of(request))),
         }
-        let address = request.extensions().get::<PeerAddress>();
-        let peer = GatewayPeer::default();
-        Arc::new(self.services.connect(match address {
-            Some(PeerAddress(address)) => peer.address(*address),
-            None => peer,
-        }))
+    }
+
+    /// Returns what is known of the client that has sent a request.
+    fn peer_of<B>(&self, request: &Request<B>) -> GatewayPeer {
+        let extensions = request.extensions();
+        if let Some(http) = extensions.get::<HttpConnection>() {
+            return http.peer.clone();
+        }
+        match extensions.get::<PeerAddress>() {
+            Some(PeerAddress(address)) => GatewayPeer::default().address(*address),
+            None => GatewayPeer::default(),
+        }
     }
 }
 
@@ -184,7 +198,10 @@ pub struct PeerAddress(pub SocketAddr);
 
 /// The connection that a request arrived on, as an extension of the request.
 #[derive(Clone)]
-pub(crate) struct HttpConnection(pub(crate) Arc<GatewayConnection>);
+pub(crate) struct HttpConnection {
+    pub(crate) connection: Arc<GatewayConnection>,
+    pub(crate) peer: GatewayPeer,
+}
 
 impl fmt::Debug for HttpConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

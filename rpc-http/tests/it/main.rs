@@ -4,3 +4,4 @@ mod guard;
 mod listener;
 mod post;
 mod support;
+mod websocket;

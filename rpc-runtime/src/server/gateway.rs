@@ -1,5 +1,6 @@
 //! `ServiceSet`: the services of a server, for connections that other transports carry.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -68,6 +69,8 @@ pub struct ServiceSet {
     connections: Arc<ConnectionLimits>,
     handle: ServerHandle,
     limits: Arc<Limits>,
+    /// The names of the methods with items.
+    with_items: Arc<HashSet<&'static str>>,
 }
 
 impl ServiceSet {
@@ -82,6 +85,7 @@ impl ServiceSet {
             services: Arc::new(services),
             handle,
             limits: Arc::new(limits),
+            with_items: Arc::new(with_items::<R>()),
         }
     }
 
@@ -93,6 +97,12 @@ impl ServiceSet {
     /// Returns the limits of the server.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns `true` if calls of a method have items, which the client or the server sends besides the parameters and the
+    /// result. Returns `false` if there is no such method.
+    pub fn has_items(&self, method: &str) -> bool {
+        self.with_items.contains(method)
     }
 
     /// Returns the TLS settings for connections over TCP, or `None` if the server was built without an identity.
@@ -150,6 +160,19 @@ impl fmt::Debug for ServiceSet {
             .field("handle", &self.handle)
             .finish_non_exhaustive()
     }
+}
+
+fn with_items<R: Router>() -> HashSet<&'static str> {
+    let services = R::descriptions();
+    let methods = services.iter().flat_map(|service| service.methods);
+    let with_items = methods.filter(|method| method.stream || method.upload.is_some());
+    with_items
+        .flat_map(|method| {
+            [method.name]
+                .into_iter()
+                .chain(method.aliases.iter().copied())
+        })
+        .collect()
 }
 
 /// The reason why [`ServiceSet::admit`] refuses a connection.
@@ -254,16 +277,25 @@ impl GatewayConnection {
         Ok((GatewaySend::new(send), GatewayRecv::new(recv)))
     }
 
-    /// Accepts a stream that the server opens to call the client.
+    /// Accepts a stream that the server opens to call the client. One that carries only notifications and cancellations has no
+    /// half of the client.
     ///
     /// # Errors
     /// Returns the reason once the connection has ended.
     ///
     /// # Cancel safety
     /// This method is cancel safe.
-    pub async fn accept_stream(&self) -> Result<(GatewaySend, GatewayRecv), ConnectionError> {
-        let (send, recv) = self.transport.accept_bi().await?;
-        Ok((GatewaySend::new(send), GatewayRecv::new(recv)))
+    pub async fn accept_stream(
+        &self,
+    ) -> Result<(Option<GatewaySend>, GatewayRecv), ConnectionError> {
+        tokio::select! {
+            biased;
+            accepted = self.transport.accept_bi() => {
+                let (send, recv) = accepted?;
+                Ok((Some(GatewaySend::new(send)), GatewayRecv::new(recv)))
+            }
+            accepted = self.transport.accept_uni() => Ok((None, GatewayRecv::new(accepted?))),
+        }
     }
 
     /// Waits until the connection has ended, and returns the reason.

@@ -1,0 +1,113 @@
+//! Answers the request that opens a WebSocket: an upgrade of HTTP/1.1 (RFC 6455, section 4), or a CONNECT of HTTP/2 (RFC 8441).
+
+use std::sync::Arc;
+
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{Method, Request, Response, StatusCode};
+use hyper::ext::Protocol;
+use hyper_util::rt::TokioIo;
+use rpc_runtime::gateway::{CallDefaults, ConnectionTicket, GatewayConnection, ServiceSet};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::body::ResponseBody;
+use crate::refusal::Refusal;
+use crate::websocket::session::Session;
+
+/// The subprotocol. A client may also request none.
+const SUBPROTOCOL: &str = "jsonrpc-1";
+
+/// The version of the protocol (RFC 6455, section 4.1).
+const VERSION: &str = "13";
+
+/// Returns `true` if the request opens a WebSocket.
+pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
+    match *request.method() {
+        Method::GET => has_token(request.headers(), UPGRADE, "websocket"),
+        Method::CONNECT => request
+            .extensions()
+            .get::<Protocol>()
+            .is_some_and(|protocol| protocol.as_str() == "websocket"),
+        _ => false,
+    }
+}
+
+/// Accepts a WebSocket, and serves it in a task of its own once the response has been sent. `connection` belongs to this
+/// socket alone.
+pub(crate) fn accept<B>(
+    mut request: Request<B>,
+    (services, connection): (ServiceSet, GatewayConnection),
+    defaults: Option<Arc<CallDefaults>>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let headers = request.headers();
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != VERSION)
+    {
+        return Err(Refusal::WebSocketVersion);
+    }
+    let mut response = Response::new(ResponseBody::default());
+    if has_token(headers, SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    if request.method() == Method::GET {
+        switch_protocols(headers, &mut response)?;
+    }
+    let ticket = request.extensions().get::<Arc<ConnectionTicket>>().cloned();
+    let upgrade = hyper::upgrade::on(&mut request);
+    let config = config(services.limits().max_request_bytes);
+    tokio::spawn(async move {
+        // Otherwise the client has disconnected.
+        let Ok(upgraded) = upgrade.await else { return };
+        let io = TokioIo::new(upgraded);
+        let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+        Session::new(socket, (services, connection), defaults)
+            .run()
+            .await;
+        // The socket counts as a connection until here.
+        drop(ticket);
+    });
+    Ok(response)
+}
+
+/// Makes the response one that switches HTTP/1.1 to WebSocket (RFC 6455, section 4.2.2).
+fn switch_protocols(
+    headers: &HeaderMap,
+    response: &mut Response<ResponseBody>,
+) -> Result<(), Refusal> {
+    let key = headers.get(SEC_WEBSOCKET_KEY);
+    let key = key.filter(|_| has_token(headers, CONNECTION, "upgrade"));
+    let accepted = derive_accept_key(key.ok_or(Refusal::WebSocketHandshake)?.as_bytes());
+    let accepted = HeaderValue::try_from(accepted).map_err(|_| Refusal::WebSocketHandshake)?;
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accepted);
+    Ok(())
+}
+
+/// Returns the settings of a socket whose messages have up to `max_bytes` bytes.
+fn config(max_bytes: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(max_bytes))
+        .max_frame_size(Some(max_bytes))
+        .read_buffer_size(16 << 10)
+        .write_buffer_size(16 << 10)
+}
+
+/// Returns `true` if a header is a list that contains a token, in any case.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|found| found.trim().eq_ignore_ascii_case(token))
+}

@@ -1,0 +1,449 @@
+//! Passes the messages of a WebSocket to streams of the services, and their lines back.
+//!
+//! Calls without items share one stream. A call with items has a stream of its own, as over QUIC, so that it delays no other
+//! call in the services. The server's calls to the client arrive on streams that the services open.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::SelectAll;
+use futures_util::{Sink, Stream};
+use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayRecv, GatewaySend, ServiceSet};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use crate::websocket::lines::Lines;
+use crate::websocket::route::{CallHead, Route, id_of_call, id_of_reply};
+
+/// The time after which a socket on which nothing arrives is asked for a sign of life. After another such time without one it
+/// is closed.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// The maximum time to send the close of a socket.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The stream that calls without items share.
+const SHARED: usize = 0;
+
+/// A WebSocket that is being served.
+pub(super) struct Session<I> {
+    socket: WebSocketStream<I>,
+    connection: Arc<GatewayConnection>,
+    services: ServiceSet,
+    /// What the calls have from the headers of the request that opened the socket.
+    defaults: Option<Arc<CallDefaults>>,
+    /// A message of the client that waits until its stream has room.
+    waiting: Option<(usize, Bytes)>,
+    ping: Interval,
+    /// `true` if anything has arrived since the last ping.
+    is_alive: bool,
+}
+
+/// The reason why a session ends.
+#[derive(Debug)]
+enum End {
+    /// The client has closed the socket, or it is lost.
+    Client,
+    Server(CloseFrame),
+}
+
+impl End {
+    fn server(code: CloseCode, reason: &'static str) -> Self {
+        Self::Server(CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        })
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
+    /// `connection` is a connection of this socket alone.
+    pub(super) fn new(
+        socket: WebSocketStream<I>,
+        (services, connection): (ServiceSet, GatewayConnection),
+        defaults: Option<Arc<CallDefaults>>,
+    ) -> Self {
+        let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            socket,
+            connection: Arc::new(connection),
+            services,
+            defaults,
+            waiting: None,
+            ping,
+            is_alive: true,
+        }
+    }
+
+    /// Serves the socket until the client closes it, it is lost, or the server is shut down.
+    pub(super) async fn run(mut self) {
+        let connection = Arc::clone(&self.connection);
+        let end = tokio::select! {
+            biased;
+            end = self.exchange() => end,
+            _ = connection.closed() => End::server(CloseCode::Policy, "excessive load"),
+        };
+        if let End::Server(close) = end {
+            let closed = self.socket.close(Some(close));
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
+        }
+    }
+
+    async fn exchange(&mut self) -> End {
+        let Ok(shared) = self.connection.open_stream(self.defaults.clone()) else {
+            return End::server(CloseCode::Restart, "shutting down");
+        };
+        let mut streams = Streams::new(shared);
+        let connection = Arc::clone(&self.connection);
+        let accept = || Box::pin(connection.accept_stream());
+        let mut accepted = accept();
+        poll_fn(|cx| {
+            while let Poll::Ready(Ok((send, recv))) = accepted.as_mut().poll(cx) {
+                streams.add_of_server(send, recv);
+                accepted = accept();
+            }
+            // Messages are received first, since one may add a stream, whose lines are then asked for.
+            if let Poll::Ready(end) = self.poll_receive(&mut streams, cx) {
+                return Poll::Ready(end);
+            }
+            if let Poll::Ready(end) = self.poll_send(&mut streams, cx) {
+                return Poll::Ready(end);
+            }
+            self.poll_ping(cx)
+        })
+        .await
+    }
+}
+
+/// Both directions.
+impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
+    /// Sends lines of the services while the client reads them. If it does not, the services wait.
+    fn poll_send(&mut self, streams: &mut Streams, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match Pin::new(&mut self.socket).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Client),
+                Poll::Pending => return Poll::Pending,
+            }
+            let line = match streams.poll_line(cx) {
+                Poll::Ready(Outgoing::Line(line)) => line,
+                Poll::Ready(Outgoing::SharedEnded) => {
+                    return Poll::Ready(End::server(CloseCode::Restart, "shutting down"));
+                }
+                Poll::Pending => break,
+            };
+            // The services write UTF-8 alone.
+            let Ok(text) = Utf8Bytes::try_from(line) else {
+                return Poll::Ready(End::server(CloseCode::Error, "internal error"));
+            };
+            let sent = Pin::new(&mut self.socket).start_send(Message::Text(text));
+            if sent.is_err() {
+                return Poll::Ready(End::Client);
+            }
+        }
+        match Pin::new(&mut self.socket).poll_flush(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(End::Client),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Passes messages of the client on while their streams have room. If one has not, the client waits.
+    fn poll_receive(&mut self, streams: &mut Streams, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if let Some((stream, message)) = self.waiting.take() {
+                match streams.poll_room(stream, cx) {
+                    Poll::Ready(true) => streams.send(stream, message),
+                    // The call has ended.
+                    Poll::Ready(false) => {}
+                    Poll::Pending => {
+                        self.waiting = Some((stream, message));
+                        return Poll::Pending;
+                    }
+                }
+            }
+            let received = match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Ready(Some(Ok(received))) => received,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(end_of(error)),
+                Poll::Ready(None) => return Poll::Ready(End::Client),
+                Poll::Pending => return Poll::Pending,
+            };
+            self.is_alive = true;
+            match received {
+                Message::Text(text) => self.pass(text.into(), streams),
+                Message::Binary(bytes) => self.pass(bytes, streams),
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                Message::Close(_) => return Poll::Ready(End::Client),
+            }
+        }
+    }
+
+    /// Passes a message to its stream, once the stream has room.
+    fn pass(&mut self, message: Bytes, streams: &mut Streams) {
+        let message = without_lines(message);
+        let is_call_of_server = |id: &str| streams.of_server.contains_key(id);
+        let stream = match Route::of(&message, is_call_of_server) {
+            Route::Call(CallHead { method, id }) => match id {
+                Some(id) if self.services.has_items(&method) => {
+                    let opened = self.connection.open_stream(self.defaults.clone());
+                    opened.ok().map(|stream| streams.add_call(id, stream))
+                }
+                _ => Some(SHARED),
+            },
+            // Items of calls that have ended are ignored, as on any stream.
+            Route::Item { id } | Route::End { id } => streams.of_client.get(id).copied(),
+            Route::Cancel { id } => match streams.of_client.get(id) {
+                Some(&stream) => Some(stream),
+                None => Some(SHARED),
+            },
+            Route::ReplyItem { id } => streams.of_server.get(id).copied(),
+            Route::Reply { id } => streams.of_server.remove(id),
+        };
+        self.waiting = stream.map(|stream| (stream, message));
+    }
+
+    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        while self.ping.poll_tick(cx).is_ready() {
+            if !std::mem::take(&mut self.is_alive) {
+                return Poll::Ready(End::Client);
+            }
+            // A client that does not read is noticed by what does not arrive.
+            if Pin::new(&mut self.socket).poll_ready(cx).is_ready() {
+                let _ = Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new()));
+                let _ = Pin::new(&mut self.socket).poll_flush(cx);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Replaces line feeds, which are white space between the values of JSON and nothing else, since a line is a message in the
+/// services. A carriage return is as invalid within a string as a line feed.
+fn without_lines(message: Bytes) -> Bytes {
+    if memchr::memchr(b'\n', &message).is_none() {
+        return message;
+    }
+    let bytes = message.iter().map(|&byte| match byte {
+        b'\n' => b'\r',
+        byte => byte,
+    });
+    bytes.collect()
+}
+
+fn end_of(error: Error) -> End {
+    match error {
+        Error::Capacity(_) => End::server(
+            CloseCode::Size,
+            "the message is too large (`Limits::max_request_bytes`)",
+        ),
+        Error::Utf8(_) => End::server(CloseCode::Invalid, "the message is not UTF-8"),
+        Error::Protocol(_) => End::server(CloseCode::Protocol, "the frames break RFC 6455"),
+        _ => End::Client,
+    }
+}
+
+/// The streams of a session.
+struct Streams {
+    shared: (GatewaySend, Lines),
+    /// The other halves of the streams below, by their numbers.
+    senders: HashMap<usize, GatewaySend>,
+    others: SelectAll<OtherStream>,
+    next: usize,
+    /// The numbers of the streams of the client's calls with items, by the text of their ids.
+    of_client: HashMap<Box<str>, usize>,
+    /// The numbers of the streams of the server's calls, by the text of their ids.
+    of_server: HashMap<Box<str>, usize>,
+    /// `true` if another stream than the shared one is asked first, so that neither holds up the other.
+    is_turn_of_others: bool,
+}
+
+/// A line that is sent to the client.
+enum Outgoing {
+    Line(Bytes),
+    /// The services answer no more calls of the shared stream.
+    SharedEnded,
+}
+
+impl Streams {
+    fn new((send, recv): (GatewaySend, GatewayRecv)) -> Self {
+        Self {
+            shared: (send, Lines::new(recv)),
+            senders: HashMap::new(),
+            others: SelectAll::new(),
+            next: SHARED + 1,
+            of_client: HashMap::new(),
+            of_server: HashMap::new(),
+            is_turn_of_others: false,
+        }
+    }
+
+    /// Adds a stream for a call of the client with items.
+    fn add_call(&mut self, id: &str, (send, recv): (GatewaySend, GatewayRecv)) -> usize {
+        let number = self.add(Some(send), recv, Some(id.into()));
+        self.of_client.insert(id.into(), number);
+        number
+    }
+
+    /// Adds a stream that the services have opened. One without a half of the client carries notifications.
+    fn add_of_server(&mut self, send: Option<GatewaySend>, recv: GatewayRecv) {
+        self.add(send, recv, None);
+    }
+
+    fn add(
+        &mut self,
+        send: Option<GatewaySend>,
+        recv: GatewayRecv,
+        call: Option<Box<str>>,
+    ) -> usize {
+        let number = self.next;
+        self.next += 1;
+        if let Some(send) = send {
+            self.senders.insert(number, send);
+        }
+        self.others.push(OtherStream {
+            number,
+            lines: Lines::new(recv),
+            call,
+            is_over: false,
+        });
+        number
+    }
+
+    /// Returns the next line of any stream.
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Outgoing> {
+        self.is_turn_of_others = !self.is_turn_of_others;
+        if self.is_turn_of_others
+            && let Poll::Ready(line) = self.poll_others(cx)
+        {
+            return Poll::Ready(Outgoing::Line(line));
+        }
+        match self.shared.1.poll_line(cx) {
+            Poll::Ready(Some(Ok(line))) => Poll::Ready(Outgoing::Line(line)),
+            Poll::Ready(_) => Poll::Ready(Outgoing::SharedEnded),
+            Poll::Pending => self.poll_others(cx).map(Outgoing::Line),
+        }
+    }
+
+    fn poll_others(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            let event = match Pin::new(&mut self.others).poll_next(cx) {
+                Poll::Ready(Some(event)) => event,
+                // An empty set is asked again after the next stream is added, in the task that adds it.
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            };
+            let OtherEvent {
+                number,
+                line,
+                ended,
+            } = event;
+            if let Some(id) = ended {
+                self.of_client.remove(&id);
+                // What the client still sends for the call is ignored.
+                if let Some(send) = self.senders.remove(&number) {
+                    send.finish();
+                }
+            } else if let Some(id) = line.as_deref().and_then(id_of_call) {
+                self.of_server.insert(id.into(), number);
+            }
+            match line {
+                Some(line) => return Poll::Ready(line),
+                None => {
+                    self.senders.remove(&number);
+                    self.of_server.retain(|_, stream| *stream != number);
+                }
+            }
+        }
+    }
+
+    /// Resolves to `true` once a stream has room for a message, and to `false` if it has ended.
+    fn poll_room(&mut self, number: usize, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.sender(number) {
+            Some(send) => send.poll_ready(cx).map(|room| room.is_ok()),
+            None => Poll::Ready(false),
+        }
+    }
+
+    /// Sends a message on a stream that has room.
+    fn send(&mut self, number: usize, message: Bytes) {
+        if let Some(send) = self.sender(number) {
+            send.send(message);
+            send.send(Bytes::from_static(b"\n"));
+        }
+    }
+
+    fn sender(&mut self, number: usize) -> Option<&mut GatewaySend> {
+        match number {
+            SHARED => Some(&mut self.shared.0),
+            number => self.senders.get_mut(&number),
+        }
+    }
+}
+
+/// A stream other than the shared one.
+struct OtherStream {
+    number: usize,
+    lines: Lines,
+    /// The text of the id of the client's call, if the stream carries one.
+    call: Option<Box<str>>,
+    is_over: bool,
+}
+
+/// A line of a stream, or its end.
+struct OtherEvent {
+    number: usize,
+    /// `None` at the end.
+    line: Option<Bytes>,
+    /// The text of the id of the client's call, which the line ends.
+    ended: Option<Box<str>>,
+}
+
+impl Stream for OtherStream {
+    type Item = OtherEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<OtherEvent>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let number = self.number;
+        let line = match ready!(self.lines.poll_line(cx)) {
+            Some(Ok(line)) => line,
+            ended => {
+                self.is_over = true;
+                let call = self.call.take();
+                // The services have ended the stream before its reply, at a limit.
+                let line = call.as_deref().filter(|_| ended.is_some()).map(aborted);
+                return Poll::Ready(Some(OtherEvent {
+                    number,
+                    line,
+                    ended: call,
+                }));
+            }
+        };
+        let is_reply = self
+            .call
+            .as_deref()
+            .is_some_and(|id| id_of_reply(&line) == Some(id));
+        Poll::Ready(Some(OtherEvent {
+            number,
+            line: Some(line),
+            ended: self.call.take_if(|_| is_reply),
+        }))
+    }
+}
+
+/// Returns the reply to a call whose stream was ended early.
+fn aborted(id: &str) -> Bytes {
+    let reply = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32603,"message":"Internal error","data":"the stream was aborted at a limit of the server"}}}}"#
+    );
+    reply.into()
+}
