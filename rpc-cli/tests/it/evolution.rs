@@ -42,7 +42,7 @@ fn code_of<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CallError<E
 const COMPATIBLE: [&str; 1] = ["compatible"];
 const BREAKING: [&str; 1] = ["breaking"];
 
-/// Declares the old and the new version of a trait `Desk`, each with a handler `Clerk`.
+/// Declares the versions of a trait `Desk`, each with a handler `Clerk`.
 macro_rules! versions {
     ($($version:ident { $($items:tt)* } { $($handlers:tt)* })*) => { $(
         mod $version {
@@ -382,57 +382,66 @@ mod fields {
             #[derive(Debug, Serialize, Deserialize, JsonSchema)]
             pub(super) struct Order { pub(super) item: String }
 
-            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-            #[serde(deny_unknown_fields)]
-            pub(super) struct Strict { pub(super) item: String }
-
             #[rpc(openrpc)]
             pub(super) trait Desk {
                 async fn send(&self, order: Order) -> String;
                 async fn get(&self) -> Order;
-                async fn strict(&self, order: Strict) -> String;
             }
         } {
             async fn send(&self, order: Order) -> String { order.item }
             async fn get(&self) -> Order { Order { item: "pear".into() } }
-            async fn strict(&self, order: Strict) -> String { order.item }
         }
-        new {
+        optional {
             #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-            pub(super) struct Order {
-                pub(super) item: String,
-                #[serde(default)]
-                pub(super) size: u32,
-                pub(super) note: Option<String>,
-            }
-
-            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-            #[serde(deny_unknown_fields)]
-            pub(super) struct Strict { pub(super) item: String, pub(super) note: Option<String> }
+            pub(super) struct Order { pub(super) item: String, #[serde(default)] pub(super) size: u32, pub(super) note: Option<String> }
 
             #[rpc(openrpc)]
             pub(super) trait Desk {
                 async fn send(&self, order: Order) -> String;
                 async fn get(&self) -> Order;
-                async fn strict(&self, order: Strict) -> String;
             }
         } {
             async fn send(&self, order: Order) -> String { format!("{} {}", order.item, order.size) }
             async fn get(&self) -> Order { Order { item: "pear".into(), size: 3, note: None } }
-            async fn strict(&self, order: Strict) -> String { order.item }
+        }
+        required {
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Order { pub(super) item: String, pub(super) size: u32 }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk {
+                async fn send(&self, order: Order) -> String;
+                async fn get(&self) -> Order;
+            }
+        } {
+            async fn send(&self, order: Order) -> String { order.item }
+            async fn get(&self) -> Order { Order { item: "pear".into(), size: 3 } }
+        }
+        renamed {
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Order { #[serde(alias = "item")] pub(super) article: String }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk {
+                async fn send(&self, order: Order) -> String;
+                async fn get(&self) -> Order;
+            }
+        } {
+            async fn send(&self, order: Order) -> String { order.article }
+            async fn get(&self) -> Order { Order { article: "pear".into() } }
         }
     }
 
     #[tokio::test]
     async fn added_field_is_ignored_by_the_old_side_and_missing_for_the_new_side() {
-        let old_caller = old::DeskClient::new(new::server());
+        let old_caller = old::DeskClient::new(optional::server());
         let order = old::Order {
             item: "pear".into(),
         };
         assert_eq!(old_caller.send(order).await.unwrap(), "pear 0");
         assert_eq!(old_caller.get().await.unwrap().item, "pear");
-        let new_caller = new::DeskClient::new(old::server());
-        let order = new::Order {
+        let new_caller = optional::DeskClient::new(old::server());
+        let order = optional::Order {
             item: "pear".into(),
             size: 3,
             note: Some("n".into()),
@@ -441,9 +450,91 @@ mod fields {
         let got = new_caller.get().await.unwrap();
         assert_eq!((got.size, got.note), (0, None));
         assert_eq!(
-            checked::<old::DeskClient, new::DeskClient>("field"),
+            checked::<old::DeskClient, optional::DeskClient>("field"),
             COMPATIBLE
         );
+    }
+
+    #[tokio::test]
+    async fn required_field_of_an_argument_breaks_callers_without_it() {
+        let with = || required::Order {
+            item: "pear".into(),
+            size: 3,
+        };
+        let without = || old::Order {
+            item: "pear".into(),
+        };
+        let rejected = old::DeskClient::new(required::server())
+            .send(without())
+            .await;
+        assert_eq!(code_of(rejected), code::INVALID_PARAMS);
+        let ignored = required::DeskClient::new(old::server()).send(with()).await;
+        assert_eq!(ignored.unwrap(), "pear");
+    }
+
+    #[tokio::test]
+    async fn required_field_of_a_result_breaks_callers_of_servers_without_it() {
+        let ignored = old::DeskClient::new(required::server())
+            .get()
+            .await
+            .unwrap();
+        assert_eq!(ignored.item, "pear");
+        let missing = required::DeskClient::new(old::server()).get().await;
+        assert!(matches!(missing, Err(CallError::Decode(_))), "{missing:?}");
+        let found = checked::<old::DeskClient, required::DeskClient>("required-field");
+        assert_eq!(
+            found,
+            ["breaking", "compatible"],
+            "of the argument and of the result"
+        );
+    }
+
+    #[tokio::test]
+    async fn renamed_field_with_an_alias_is_read_by_the_new_side_only() {
+        let (old_caller, new_caller) = (
+            old::DeskClient::new(renamed::server()),
+            renamed::DeskClient::new(old::server()),
+        );
+        let order = old::Order {
+            item: "pear".into(),
+        };
+        assert_eq!(old_caller.send(order).await.unwrap(), "pear");
+        let unreadable = old_caller.get().await;
+        assert!(
+            matches!(unreadable, Err(CallError::Decode(_))),
+            "{unreadable:?}"
+        );
+        let order = renamed::Order {
+            article: "pear".into(),
+        };
+        assert_eq!(code_of(new_caller.send(order).await), code::INVALID_PARAMS);
+        assert_eq!(new_caller.get().await.unwrap().article, "pear");
+        // The description does not show aliases.
+        let found = checked::<old::DeskClient, renamed::DeskClient>("renamed-field");
+        assert!(found.contains(&"breaking".to_owned()), "{found:?}");
+    }
+}
+
+mod strict_fields {
+    use super::*;
+
+    versions! {
+        old {
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            #[serde(deny_unknown_fields)]
+            pub(super) struct Strict { pub(super) item: String }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk { async fn strict(&self, order: Strict) -> String; }
+        } { async fn strict(&self, order: Strict) -> String { order.item } }
+        new {
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            #[serde(deny_unknown_fields)]
+            pub(super) struct Strict { pub(super) item: String, pub(super) note: Option<String> }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk { async fn strict(&self, order: Strict) -> String; }
+        } { async fn strict(&self, order: Strict) -> String { order.item } }
     }
 
     #[tokio::test]
@@ -462,126 +553,10 @@ mod fields {
             item: "pear".into(),
         };
         assert_eq!(old_caller.strict(order).await.unwrap(), "pear");
-    }
-}
-
-mod required_field {
-    use super::*;
-
-    versions! {
-        old {
-            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-            pub(super) struct Order { pub(super) item: String }
-
-            #[rpc(openrpc)]
-            pub(super) trait Desk {
-                async fn send(&self, order: Order) -> String;
-                async fn get(&self) -> Order;
-            }
-        } {
-            async fn send(&self, order: Order) -> String { order.item }
-            async fn get(&self) -> Order { Order { item: "pear".into() } }
-        }
-        new {
-            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-            pub(super) struct Order { pub(super) item: String, pub(super) size: u32 }
-
-            #[rpc(openrpc)]
-            pub(super) trait Desk {
-                async fn send(&self, order: Order) -> String;
-                async fn get(&self) -> Order;
-            }
-        } {
-            async fn send(&self, order: Order) -> String { order.item }
-            async fn get(&self) -> Order { Order { item: "pear".into(), size: 3 } }
-        }
-    }
-
-    #[tokio::test]
-    async fn required_field_of_an_argument_breaks_callers_without_it() {
-        let with = || new::Order {
-            item: "pear".into(),
-            size: 3,
-        };
-        let without = || old::Order {
-            item: "pear".into(),
-        };
-        let rejected = old::DeskClient::new(new::server()).send(without()).await;
-        assert_eq!(code_of(rejected), code::INVALID_PARAMS);
-        let ignored = new::DeskClient::new(old::server()).send(with()).await;
-        assert_eq!(ignored.unwrap(), "pear");
-    }
-
-    #[tokio::test]
-    async fn required_field_of_a_result_breaks_callers_of_servers_without_it() {
-        let ignored = old::DeskClient::new(new::server()).get().await.unwrap();
-        assert_eq!(ignored.item, "pear");
-        let missing = new::DeskClient::new(old::server()).get().await;
-        assert!(matches!(missing, Err(CallError::Decode(_))), "{missing:?}");
-        let found = checked::<old::DeskClient, new::DeskClient>("required-field");
         assert_eq!(
-            found,
-            ["breaking", "compatible"],
-            "of the argument and of the result"
+            checked::<old::DeskClient, new::DeskClient>("strict-field"),
+            COMPATIBLE
         );
-    }
-}
-
-mod renamed_field {
-    use super::*;
-
-    versions! {
-        old {
-            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-            pub(super) struct Order { pub(super) item: String }
-
-            #[rpc(openrpc)]
-            pub(super) trait Desk {
-                async fn send(&self, order: Order) -> String;
-                async fn get(&self) -> Order;
-            }
-        } {
-            async fn send(&self, order: Order) -> String { order.item }
-            async fn get(&self) -> Order { Order { item: "pear".into() } }
-        }
-        new {
-            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-            pub(super) struct Order { #[serde(alias = "item")] pub(super) article: String }
-
-            #[rpc(openrpc)]
-            pub(super) trait Desk {
-                async fn send(&self, order: Order) -> String;
-                async fn get(&self) -> Order;
-            }
-        } {
-            async fn send(&self, order: Order) -> String { order.article }
-            async fn get(&self) -> Order { Order { article: "pear".into() } }
-        }
-    }
-
-    #[tokio::test]
-    async fn renamed_field_with_an_alias_is_read_by_the_new_side_only() {
-        let (old_caller, new_caller) = (
-            old::DeskClient::new(new::server()),
-            new::DeskClient::new(old::server()),
-        );
-        let order = old::Order {
-            item: "pear".into(),
-        };
-        assert_eq!(old_caller.send(order).await.unwrap(), "pear");
-        let unreadable = old_caller.get().await;
-        assert!(
-            matches!(unreadable, Err(CallError::Decode(_))),
-            "{unreadable:?}"
-        );
-        let order = new::Order {
-            article: "pear".into(),
-        };
-        assert_eq!(code_of(new_caller.send(order).await), code::INVALID_PARAMS);
-        assert_eq!(new_caller.get().await.unwrap().article, "pear");
-        // The description does not show aliases.
-        let found = checked::<old::DeskClient, new::DeskClient>("renamed-field");
-        assert!(found.contains(&"breaking".to_owned()), "{found:?}");
     }
 }
 
