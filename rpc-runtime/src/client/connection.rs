@@ -83,7 +83,7 @@ impl ClientConnection {
         tasks: &TaskTracker,
         health: Option<Arc<EndpointHealth>>,
     ) -> Arc<Self> {
-        let open = Arc::new(OpenConnection {
+        let open = Arc::new(CloseAfterStreams {
             transport: transport.clone(),
             owner,
         });
@@ -332,13 +332,13 @@ pub(super) enum ConnectionOwner {
     Server,
 }
 
-/// A connection and the way in which it is closed.
-struct OpenConnection {
+/// Closes a connection when its last stream has ended, if the streams own it.
+struct CloseAfterStreams {
     transport: Connection,
     owner: ConnectionOwner,
 }
 
-impl Drop for OpenConnection {
+impl Drop for CloseAfterStreams {
     fn drop(&mut self) {
         if self.owner == ConnectionOwner::Streams {
             self.transport.close(close::DONE, "");
@@ -358,7 +358,7 @@ impl Drop for LoseOnDrop {
 /// Runs a shared stream until its connection takes no more calls, or until some time after it was closed.
 async fn run_stream(
     stream: Arc<MuxStream>,
-    open: Arc<OpenConnection>,
+    open: Arc<CloseAfterStreams>,
     retired: Arc<SetOnce<()>>,
     budget: Arc<ReplyBudget>,
 ) {
@@ -424,7 +424,7 @@ async fn move_bytes(
 }
 
 /// Opens the stream of cancellations when the first cancellation is queued.
-async fn run_control(control: Arc<MuxStream>, open: Arc<OpenConnection>) {
+async fn run_control(control: Arc<MuxStream>, open: Arc<CloseAfterStreams>) {
     let control = LoseOnDrop(control);
     let sending = async {
         if !control.0.has_requests().await {
