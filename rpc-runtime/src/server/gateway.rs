@@ -232,7 +232,7 @@ impl fmt::Debug for ConnectionTicket {
     }
 }
 
-/// What is known of the client at the other end of a connection.
+/// Describes the client at the other end of a connection.
 #[derive(Debug, Clone, Default)]
 pub struct GatewayPeer(PeerDetails);
 
