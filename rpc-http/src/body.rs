@@ -1,42 +1,73 @@
 //! The bodies of responses.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The body of a response.
+use crate::stream_body::{BodyError, StreamBody};
+
+/// The body of a response. Dropping it before its end cancels the calls of the request.
 #[derive(Debug, Default)]
-pub struct ResponseBody {
-    whole: Option<Bytes>,
+pub struct ResponseBody(Kind);
+
+#[derive(Debug, Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Whole(Bytes),
+    Stream(Box<StreamBody>),
 }
 
 impl ResponseBody {
     /// Returns the body that holds `bytes`.
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self { whole: Some(bytes) }
+        match bytes.is_empty() {
+            true => Self::default(),
+            false => Self(Kind::Whole(bytes)),
+        }
+    }
+
+    /// Returns the body that holds the server's half of a stream.
+    pub(crate) fn stream(stream: StreamBody) -> Self {
+        Self(Kind::Stream(Box::new(stream)))
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BodyError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let whole = self.whole.take().filter(|whole| !whole.is_empty());
-        Poll::Ready(whole.map(|whole| Ok(Frame::data(whole))))
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let kind = &mut self.get_mut().0;
+        let polled = match kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *kind = Kind::Empty;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Kind::Stream(stream) => stream.poll_chunk(cx),
+        };
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            *kind = Kind::Empty;
+        }
+        polled.map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.whole.as_ref().is_none_or(Bytes::is_empty)
+        matches!(self.0, Kind::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.whole.as_ref().map_or(0, Bytes::len) as u64)
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Stream(_) => SizeHint::default(),
+        }
     }
 }

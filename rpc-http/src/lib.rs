@@ -38,13 +38,19 @@
 mod body;
 mod guard;
 mod listener;
+mod media;
 mod metadata;
 mod post;
+mod pump;
 mod refusal;
 mod service;
+mod sse;
+mod stream;
+mod stream_body;
 #[cfg(feature = "websocket")]
 mod websocket;
 
 pub use body::ResponseBody;
 pub use listener::{HttpBindError, HttpListener, HttpServer};
 pub use service::{HttpService, PeerAddress};
+pub use stream_body::BodyError;

@@ -35,9 +35,10 @@ const MAX_HEADERS: usize = 100;
 /// The maximum size of unsent responses that a connection over HTTP/1.1 buffers, and of a stream over HTTP/2, in bytes.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
-/// The initial windows of HTTP/2, in bytes.
+/// The windows of HTTP/2, in bytes. Requests that are not read, such as those with items for handlers that wait, leave room for
+/// others.
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// Builds an [`HttpListener`]: a server on a TCP socket that answers HTTP/1.1 and HTTP/2.
 ///

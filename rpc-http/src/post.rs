@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use rpc_runtime::gateway::{CallDefaults, GatewayCall, GatewayConnection, ServiceSet};
@@ -14,15 +14,14 @@ use tokio::time::timeout;
 use crate::body::ResponseBody;
 use crate::refusal::Refusal;
 
-/// Answers a request. Its headers are checked before its body is read.
+/// Answers a request.
 pub(crate) async fn answer<B: Body>(
     services: &ServiceSet,
     connection: &GatewayConnection,
     request: Request<B>,
     defaults: Option<Arc<CallDefaults>>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let (head, body) = request.into_parts();
-    check_content(&head.headers)?;
+    let body = request.into_body();
     let limits = services.limits();
     let max_bytes = limits.max_request_bytes;
     if body.size_hint().lower() > max_bytes as u64 {
@@ -32,33 +31,6 @@ pub(crate) async fn answer<B: Body>(
     let received = timeout(limits.message_timeout, receive(body, &mut call, max_bytes));
     received.await.map_err(|_| Refusal::BodyTimedOut)??;
     Ok(respond(call.answer().await))
-}
-
-/// Checks that the body is JSON without an encoding. Encodings are not accepted, since a small body could become a large one.
-fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
-    if !is_json(headers) {
-        return Err(Refusal::UnsupportedMediaType);
-    }
-    let encoding = headers.get(CONTENT_ENCODING);
-    match encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        true => Err(Refusal::UnsupportedEncoding),
-        false => Ok(()),
-    }
-}
-
-/// Returns `true` if the body is JSON, by its content type.
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = value
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
-    essence.is_some_and(|essence| {
-        ["application/json", "application/json-rpc"]
-            .iter()
-            .any(|json| essence.eq_ignore_ascii_case(json))
-    })
 }
 
 /// Receives the body into the buffer of the call, without a copy between.

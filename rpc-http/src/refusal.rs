@@ -25,6 +25,8 @@ pub(crate) enum Refusal {
     MetadataTooLarge,
     WebSocketVersion,
     WebSocketHandshake,
+    Unavailable,
+    VersionNotSupported,
 }
 
 impl Refusal {
@@ -45,6 +47,8 @@ impl Refusal {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::MetadataTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
     }
 
@@ -68,13 +72,17 @@ impl Refusal {
                     "a message has up to {max_bytes} bytes on this server (`Limits::max_request_bytes`)\n"
                 );
             }
-            Self::UnsupportedMediaType => "send messages with `content-type: application/json`",
+            Self::UnsupportedMediaType => {
+                "send a message with `content-type: application/json`, or messages one a line with `application/x-ndjson`"
+            }
             Self::UnsupportedEncoding => "send messages without `content-encoding`",
             Self::WebSocketVersion => "the server speaks version 13 of WebSocket",
             Self::WebSocketHandshake => {
                 "the handshake of WebSocket needs `connection: upgrade` and `sec-websocket-key`"
             }
             Self::MetadataTooLarge => "the headers of metadata have more than 8192 bytes",
+            Self::Unavailable => "the server is shutting down, or has closed the connection",
+            Self::VersionNotSupported => "a stream needs HTTP/1.1 or HTTP/2",
         };
         format!("{text}\n")
     }

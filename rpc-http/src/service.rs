@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
+use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
-use rpc_runtime::gateway::{GatewayConnection, GatewayPeer, ServiceSet};
+use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayPeer, ServiceSet};
 use tower_service::Service;
 
 use crate::body::ResponseBody;
 use crate::guard::Guard;
+use crate::media::{ContentType, ReplyForm};
 use crate::metadata::MetadataHeaders;
 use crate::post;
 use crate::refusal::Refusal;
+use crate::stream;
 #[cfg(feature = "websocket")]
 use crate::websocket;
 
@@ -107,7 +110,7 @@ impl HttpService {
     /// Answers a request.
     async fn answer<B>(self, request: Request<B>) -> Response<ResponseBody>
     where
-        B: Body + Send,
+        B: Body + Send + 'static,
         B::Data: Send,
     {
         let answered = self.dispatch(request).await;
@@ -116,7 +119,7 @@ impl HttpService {
 
     async fn dispatch<B>(self, request: Request<B>) -> Result<Response<ResponseBody>, Refusal>
     where
-        B: Body + Send,
+        B: Body + Send + 'static,
         B::Data: Send,
     {
         let Settings {
@@ -137,11 +140,33 @@ impl HttpService {
             return websocket::accept(request, (self.services.clone(), connection), defaults);
         }
         match *request.method() {
-            Method::POST => {
-                let connection = self.connection_of(&request);
-                post::answer(&self.services, &connection, request, defaults).await
-            }
+            Method::POST => self.post(request, defaults).await,
             _ => Err(Refusal::MethodNotAllowed),
+        }
+    }
+
+    /// Answers a POST. Its headers are checked before its body is read.
+    async fn post<B>(
+        &self,
+        request: Request<B>,
+        defaults: Option<Arc<CallDefaults>>,
+    ) -> Result<Response<ResponseBody>, Refusal>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
+        let headers = request.headers();
+        let content_type = ContentType::of(headers).ok_or(Refusal::UnsupportedMediaType)?;
+        if is_encoded(headers) {
+            return Err(Refusal::UnsupportedEncoding);
+        }
+        let form = ReplyForm::of(headers, content_type);
+        let connection = self.connection_of(&request);
+        match form {
+            ReplyForm::Whole => post::answer(&self.services, &connection, request, defaults).await,
+            ReplyForm::Lines | ReplyForm::Events => {
+                stream::answer(connection, request, (content_type, form), defaults).await
+            }
         }
     }
 
@@ -164,6 +189,12 @@ impl HttpService {
             None => GatewayPeer::default(),
         }
     }
+}
+
+/// Returns `true` if the body has an encoding. Encodings are not accepted, since a small body could become a large one.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(CONTENT_ENCODING);
+    encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 impl From<ServiceSet> for HttpService {

@@ -1,7 +1,14 @@
 //! Tests of HTTP requests, with bytes as a client sends them.
 
+mod curl;
 mod guard;
 mod listener;
 mod post;
+mod sse;
+mod stream;
+mod stream_client;
+mod stream_end;
+mod stream_flow;
+mod stream_service;
 mod support;
 mod websocket;

@@ -79,10 +79,8 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
         reply.reject(error);
         return ReplyBuffer::Single;
     }
-    exchange.set_takes_upload(call.takes_upload);
-    // Without a stream, items cannot be transferred.
-    let exchanged = receiver.is_some().then_some(&*exchange);
-    let invocation = Invocation::new(site, call, permit, exchanged);
+    exchange.prepare(call.takes_upload, receiver.is_some());
+    let invocation = Invocation::new(site, call, permit, Some(&*exchange));
     let run = pin!(invocation.run(context, reply));
     drive(run, site, receiver, permit, exchange).await;
     ReplyBuffer::Single
@@ -215,9 +213,8 @@ impl<'a, R: Router> Serving<'a, R> {
             permit,
             exchange,
         } = self;
-        exchange.set_takes_upload(call.takes_upload);
-        let exchanged = receiver.is_some().then_some(&*exchange);
-        let run = pin!(Invocation::new(site, call, permit, exchanged).run(context, reply));
+        exchange.prepare(call.takes_upload, receiver.is_some());
+        let run = pin!(Invocation::new(site, call, permit, Some(&*exchange)).run(context, reply));
         drive(run, site, receiver, permit, exchange).await;
     }
 

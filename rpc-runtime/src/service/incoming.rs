@@ -93,9 +93,14 @@ impl<'t, 'de> Incoming<'t, 'de> {
     }
 
     fn exchange(&self) -> Result<(&'t Exchange, Id<'de>), Fault> {
-        let message = "a call with a stream of items has an id, and stands in no batch";
-        self.exchange
-            .ok_or(ProtocolError::InvalidRequest(message).into())
+        let message = match self.exchange {
+            Some((exchange, id)) if exchange.has_stream() => return Ok((exchange, id)),
+            Some(_) => {
+                "the method has a stream of items: send the call on a stream (over HTTP, as application/x-ndjson)"
+            }
+            None => "a call with a stream of items has an id, and stands in no batch",
+        };
+        Err(ProtocolError::InvalidRequest(message).into())
     }
 
     /// Returns an error if the call cannot carry items. Checked before the handler runs.

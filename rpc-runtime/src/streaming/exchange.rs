@@ -35,6 +35,8 @@ pub(crate) struct Exchange {
     is_used: AtomicBool,
     /// `true` if the method receives items, even if its handler has not requested any yet.
     takes_upload: bool,
+    /// `true` if the call arrived on a stream, which can transfer items.
+    has_stream: bool,
     state: Mutex<ExchangeState>,
 }
 
@@ -149,6 +151,7 @@ impl Exchange {
             depth,
             is_used: AtomicBool::new(false),
             takes_upload: false,
+            has_stream: false,
             state: Mutex::default(),
         }
     }
@@ -371,9 +374,15 @@ impl Exchange {
         self.is_used.load(Ordering::Relaxed)
     }
 
-    /// Prepares for a call, of a method that receives items or of one that does not.
-    pub(crate) fn set_takes_upload(&mut self, takes_upload: bool) {
+    /// Prepares for a call, of a method that receives items or of one that does not, on a stream or without one.
+    pub(crate) fn prepare(&mut self, takes_upload: bool, has_stream: bool) {
         self.takes_upload = takes_upload;
+        self.has_stream = has_stream;
+    }
+
+    /// Returns `true` if the call arrived on a stream, which can transfer items.
+    pub(crate) fn has_stream(&self) -> bool {
+        self.has_stream
     }
 
     /// Returns `true` if a handler is to receive items that it has not requested yet, for example because a middleware

@@ -68,7 +68,7 @@ impl GatewayRecv {
         Self(recv)
     }
 
-    /// Receives the next bytes, in order. Returns `None` at the end. The server waits while 256 KiB are not received.
+    /// Receives the next bytes, in order. Returns `None` at the end. The server waits while 64 KiB are not received.
     ///
     /// # Errors
     /// Returns an error if the stream has ended early.

@@ -16,6 +16,13 @@ use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, c
 /// The number of unread bytes on a stream at which its writer waits, unless the pair was created with another one.
 const WINDOW: usize = 256 << 10;
 
+/// The same for a connection that another transport carries, which holds bytes of its own.
+#[cfg(feature = "server")]
+const CARRIED_WINDOW: usize = 64 << 10;
+
+/// The number of unread chunks on a stream at which its writer waits, since each chunk takes memory beside its bytes.
+const MAX_CHUNKS: usize = 1024;
+
 /// The maximum size of a datagram, in bytes.
 const DATAGRAM: usize = 1200;
 
@@ -34,7 +41,7 @@ pub(crate) struct PeerDetails {
 /// Creates the two ends of a connection that another transport carries. The second end shows `client` as its peer.
 #[cfg(feature = "server")]
 pub(crate) fn pair_of(client: PeerDetails) -> (Connection, Connection) {
-    let (here, there) = pair();
+    let (here, there) = pair_with_window(CARRIED_WINDOW);
     lock(&there.shared).peer = client;
     (here, there)
 }
@@ -453,7 +460,7 @@ impl SendStream {
         .await
     }
 
-    /// Waits until less than a window of bytes is unread.
+    /// Waits until less than a window of bytes is unread, in few enough chunks.
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), StreamLost>> {
         let mut pipe = lock(&self.pipe);
         if let Some(lost) = pipe.lost(self.side) {
@@ -462,7 +469,7 @@ impl SendStream {
         if let Some(code) = pipe.stopped {
             return Poll::Ready(Err(StreamLost::Stopped(code.into())));
         }
-        if pipe.bytes >= pipe.window {
+        if pipe.bytes >= pipe.window || pipe.chunks.len() >= MAX_CHUNKS {
             park(&mut pipe.writer, cx);
             return Poll::Pending;
         }
@@ -619,5 +626,18 @@ mod tests {
             assert_eq!(read.unwrap().len(), WINDOW / 2);
             assert!(write(&mut send, WINDOW / 2).is_some());
         }
+    }
+
+    #[test]
+    fn writer_of_small_chunks_waits_at_the_maximum_number_of_chunks() {
+        let (here, there) = pair();
+        let (mut send, _recv) = here.open_bi().unwrap();
+        let (_send, mut recv) = there.accept_bi().now_or_never().unwrap().unwrap();
+        for _ in 0..MAX_CHUNKS {
+            assert!(write(&mut send, 1).is_some());
+        }
+        assert!(write(&mut send, 1).is_none());
+        recv.read_chunk().now_or_never().unwrap().unwrap();
+        assert!(write(&mut send, 1).is_some());
     }
 }
