@@ -159,8 +159,7 @@ async fn client_that_waits_for_100_continue_gets_it_before_the_head() {
 #[tokio::test]
 async fn stream_over_http_1_0_has_status_505() {
     let (address, _) = serve_items().await;
-    let request =
-        "POST / HTTP/1.0\r\ncontent-type: application/x-ndjson\r\ncontent-length: 0\r\n\r\n";
+    let request = "POST / HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\ncontent-length: 0\r\n\r\n";
     let reply = exchange(address, request).await;
     assert_eq!(reply.status, 505);
 }
