@@ -22,7 +22,7 @@ pub(crate) struct Upload {
     pub(crate) content_type: ContentType,
     pub(crate) version: Version,
     /// Is notified when the body was polled.
-    pub(crate) begun: oneshot::Sender<()>,
+    pub(crate) begun: Option<oneshot::Sender<()>>,
 }
 
 /// A task that sends the body of a request to a stream. Dropping this ends the task, which cancels the calls of the stream if
@@ -60,9 +60,8 @@ async fn run<B: Body>(body: B, upload: Upload) {
         mut send,
         content_type,
         version,
-        begun,
+        mut begun,
     } = upload;
-    let mut begun = Some(begun);
     let mut body = pin!(body);
     while poll_fn(|cx| send.poll_ready(cx)).await.is_ok() {
         // The body may always be ready.

@@ -51,8 +51,8 @@ where
     B::Data: Send,
 {
     let version = request.version();
-    let expects_continue = request.headers().contains_key(EXPECT);
-    let (begun, has_begun) = oneshot::channel();
+    let expects_continue = version == Version::HTTP_11 && request.headers().contains_key(EXPECT);
+    let (begun, has_begun) = expects_continue.then(oneshot::channel).unzip();
     let upload = Upload {
         send,
         content_type,
@@ -60,7 +60,7 @@ where
         begun,
     };
     let pump = Pump::spawn(request.into_body(), upload);
-    if expects_continue && version == Version::HTTP_11 {
+    if let Some(has_begun) = has_begun {
         // hyper sends `100 Continue` when the body was polled, and not after the head of the response.
         let _ = has_begun.await;
         yield_now().await;

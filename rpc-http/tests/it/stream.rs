@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use rpc_http::HttpService;
 use rpc_runtime::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower_service::Service;
 
 use crate::stream_client::{HttpClient, Protocol, VERSIONS, read_until, soon};
 use crate::stream_service::{serve_items, serve_items_with, start};
@@ -266,4 +271,27 @@ async fn chunked_response_is_complete_only_after_the_last_reply() {
         "{received}"
     );
     assert!(received.ends_with("\r\n0\r\n\r\n"), "{received}");
+}
+
+#[tokio::test]
+async fn stream_of_a_service_without_a_listener_lasts_as_long_as_its_response() {
+    let (services, _, watched) = start(Limits::default()).await;
+    let mut service = HttpService::new(services);
+    let request = Request::post("http://localhost/")
+        .header("host", "localhost")
+        .header("content-type", "application/x-ndjson")
+        .body(Full::<Bytes>::from(
+            r#"{"jsonrpc":"2.0","id":1,"method":"hang"}"#,
+        ))
+        .unwrap();
+    let mut response = service.call(request).await.unwrap();
+    let item = soon(response.body_mut().frame(), "an item").await;
+    let item = item.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(
+        item,
+        "{\"jsonrpc\":\"2.0\",\"method\":\"rpc.item\",\"params\":[1,1]}\n"
+    );
+    watched.runs(1).await;
+    drop(response);
+    watched.runs(0).await;
 }

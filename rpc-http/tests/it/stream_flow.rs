@@ -150,6 +150,36 @@ async fn items_that_wait_for_their_handlers_leave_room_for_other_streams() {
 }
 
 #[tokio::test]
+async fn streams_that_the_server_no_longer_reads_leave_room_for_other_streams() {
+    let (address, _) = serve_items().await;
+    let mut client = HttpClient::connect(Protocol::Http2, address).await;
+    let window = " ".repeat(256 << 10);
+    let mut streams = Vec::new();
+    for _ in 0..60 {
+        let mut stream = client.open_stream().await;
+        stream
+            .run(
+                r#"--> {"jsonrpc":"2.0","id":1,"method":"gate"}
+                --> {"jsonrpc":"2.0","id":2,"method":"first"}
+                --> {"jsonrpc":"2.0","method":"rpc.item","params":[2,5]}
+                <-- {"jsonrpc":"2.0","id":2,"result":5}"#,
+            )
+            .await;
+        // Together more than the window of the connection.
+        stream.send(window.clone()).await;
+        streams.push(stream);
+        client
+            .open_stream()
+            .await
+            .run(
+                r#"--> {"jsonrpc":"2.0","id":1,"method":"echo","params":["a"]}
+                <-- {"jsonrpc":"2.0","id":1,"result":"a"}"#,
+            )
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn client_that_reads_no_replies_is_bounded_and_its_calls_are_cancelled_in_time() {
     let limits = Limits {
         max_unsent_bytes_per_stream: 64 << 10,
