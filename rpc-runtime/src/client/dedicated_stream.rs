@@ -113,7 +113,7 @@ async fn read_reply(
                 reply.clear();
                 coop::consume_budget().await;
             }
-            Line::TooLarge | Line::Discarded(_) => return Err(CallFailure::ReplyTooLarge),
+            Line::TooLarge | Line::Discarded(_) => return Err(budget.too_large()),
             Line::Partial => {
                 // A server that ends a stream without any line has replied to every call that it executed, and is shutting
                 // down.

@@ -169,9 +169,8 @@ pub(super) const DEDICATED: &str = "max_dedicated_streams";
 fn waited_for(limit: Limit) -> String {
     match limit.name {
         DEDICATED => format!(
-            "it waited for a stream, and {} dedicated streams of the connection are in use ({limit}), by streams of items, \
-             large calls and batches: end some, or raise `ClientBuilder::max_dedicated_streams`",
-            limit.value.unwrap_or_default()
+            "it waited for a stream, and the client opens no more on this connection ({limit}), since streams of items, large \
+             calls and batches use them: end some, or raise `ClientBuilder::max_dedicated_streams`"
         ),
         GRANTED => format!(
             "it waited for a stream, and the server grants no more ({GRANTED}): end streams of items and large calls, or \
@@ -185,7 +184,7 @@ fn waited_for(limit: Limit) -> String {
 const UNREAD: &str = "256 KiB of requests wait in its shared stream, since the server reads no more: one of its limits is reached, such as \
      `Limits::max_concurrent_calls_per_connection`, and its log names the limit";
 
-/// The reason of a reply that is larger than the client accepts.
+/// The start of the reason of a reply that is larger than the client accepts.
 pub(super) const TOO_LARGE: &str = "it is larger than this client accepts";
 
 /// The start of the data of an error for a call whose deadline passed while it waited for a limit.
@@ -373,8 +372,8 @@ pub(super) enum CallFailure {
     TimedOutAtLimit(Limit),
     /// The time limit is over, and the call waited for room in its shared stream.
     TimedOutUnread,
-    /// The reply is larger than this client accepts.
-    ReplyTooLarge,
+    /// The reply, or an item, is larger than this client accepts.
+    ReplyTooLarge { limit: usize },
     /// The memory of the connection has no room for the reply.
     NoRoom { limit: usize },
     /// The received message is not a response. Holds the start of the message.
@@ -451,7 +450,9 @@ impl<E> From<CallFailure> for CallError<E> {
             CallFailure::TimedOut => Self::Timeout,
             CallFailure::TimedOutAtLimit(limit) => Self::TimeoutAtLimit(waited_for(limit)),
             CallFailure::TimedOutUnread => Self::TimeoutAtLimit(UNREAD.into()),
-            CallFailure::ReplyTooLarge => Self::Decode(TOO_LARGE.into()),
+            CallFailure::ReplyTooLarge { limit } => Self::Decode(format!(
+                "{TOO_LARGE}: ask for less at once, or raise `ClientBuilder::max_response_bytes` ({limit})"
+            )),
             CallFailure::NoRoom { limit } => Self::Decode(format!(
                 "there is no room for it: the connection may hold {limit} bytes of replies and items that are not taken, and \
                  of calls that the server makes (`Limits::max_memory_bytes_per_connection`, and `Limits::max_memory_bytes` for all connections); \

@@ -722,7 +722,7 @@ impl MuxStream {
         let has_room = budget.count(charge, reply);
         let is_skipping = splitter.is_skipping() && charge.is_counted();
         let failure = match (is_skipping, has_room) {
-            (true, _) => CallFailure::ReplyTooLarge,
+            (true, _) => budget.too_large(),
             (false, true) => return Ok(()),
             (false, false) => match Arc::clone(budget).room(reply.capacity()).await {
                 Ok(turn) => {
@@ -756,7 +756,7 @@ impl MuxStream {
             let failure = match splitter.split_next(reply) {
                 Line::Partial => return Ok(()),
                 Line::Message => None,
-                Line::TooLarge => Some(CallFailure::ReplyTooLarge),
+                Line::TooLarge => Some(budget.too_large()),
                 // The call of this reply has failed already.
                 Line::Discarded(_) => {
                     reply.clear();

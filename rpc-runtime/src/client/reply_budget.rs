@@ -136,6 +136,12 @@ impl ReplyBudget {
         counted.turn.is_some() && self.is_short(line.capacity())
     }
 
+    /// Returns the failure of a call whose reply, or item, is larger than the client accepts.
+    pub(super) fn too_large(&self) -> CallFailure {
+        let limit = self.reply_limit;
+        CallFailure::ReplyTooLarge { limit }
+    }
+
     /// Returns `true` if a line that holds `bytes` bytes may be received past the budget.
     fn is_short(&self, bytes: usize) -> bool {
         bytes < self.memory.limit() / 4

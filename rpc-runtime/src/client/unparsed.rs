@@ -39,6 +39,6 @@ impl<E> CallError<E> {
     /// Returns `true` if the reply was larger than the client accepts.
     #[doc(hidden)]
     pub fn is_reply_too_large(&self) -> bool {
-        matches!(self, Self::Decode(reason) if reason == TOO_LARGE)
+        matches!(self, Self::Decode(reason) if reason.starts_with(TOO_LARGE))
     }
 }

@@ -2,7 +2,6 @@
 
 use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::tls::exact::{Purpose, verify_itself};
@@ -14,8 +13,9 @@ impl Identity {
     /// Returns the faults of the certificate as a server's, which make clients reject it. Empty if there are none.
     ///
     /// Clients reject a certificate with any of these faults, with one exception: a certificate that is an authority
-    /// ([`UntrustedReason::Authority`]) is accepted by clients that trust exactly this certificate. A server logs the faults as warnings when it is bound and when its identity is
-    /// replaced. Whether the certificate is for the names that clients use is not known here.
+    /// ([`UntrustedReason::Authority`]) is accepted by clients that trust exactly this certificate. A server logs the faults
+    /// as warnings when it is bound and when its identity is replaced. Whether the certificate is for the names that clients
+    /// use is not known here.
     ///
     /// ```
     /// use rpc_runtime::Identity;
@@ -61,10 +61,5 @@ fn has_no_names(certificate: &CertificateDer<'_>) -> bool {
         return false;
     };
     let checked = verify_server_name(&parsed, &name);
-    checked.is_err_and(|error| match error {
-        Error::InvalidCertificate(CertificateError::NotValidForNameContext {
-            presented, ..
-        }) => presented.is_empty(),
-        _ => false,
-    })
+    checked.is_err_and(|error| untrusted_reason(&error, [0; 32]) == UntrustedReason::NoNames)
 }

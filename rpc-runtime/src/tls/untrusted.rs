@@ -54,7 +54,8 @@ pub enum UntrustedReason {
         /// The names in the certificate.
         presented: Vec<String>,
     },
-    /// The certificate has no subject alternative names, so it is valid for no server. Its common name does not count
+    /// The certificate has no names of servers as subject alternative names, so it is valid for no server. Its common name
+    /// does not count
     /// ([RFC 9525, section 2](https://www.rfc-editor.org/rfc/rfc9525#section-2)).
     #[error(
         "the server's certificate has no subject alternative names, and its common name does not count; make one with \
@@ -83,7 +84,8 @@ pub enum UntrustedReason {
     },
     /// No trusted authority has signed the certificate.
     #[error(
-        "the server's certificate is not signed by a trusted authority; trust its authority, or the certificate itself"
+        "the server's certificate is not signed by a trusted authority; trust its authority, or the certificate itself; if an \
+         intermediate authority has signed it, the server must send the certificate of that authority, too"
     )]
     UnknownIssuer,
     /// The certificate is not the pinned one.
@@ -102,8 +104,8 @@ pub enum UntrustedReason {
     /// itself: see [`Trust::certificate`](crate::Trust::certificate), [`Trust::pem_file`](crate::Trust::pem_file) and
     /// [`Trust::sha256`](crate::Trust::sha256).
     #[error(
-        "the server's certificate is that of an authority (CA:TRUE) and is not trusted as itself; trust exactly this \
-         certificate, or make one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`"
+        "the server's certificate is that of an authority (CA:TRUE), and clients accept it only if they trust exactly this \
+         certificate; trust it, or make one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`"
     )]
     Authority,
     /// The extended key usage of the certificate does not contain the authentication of servers.
@@ -177,8 +179,18 @@ fn date(mut day: u64) -> (u64, usize, u64) {
     (year, month, day + 1)
 }
 
+/// The reason of a certificate whose signature cannot be checked.
+const SIGNATURE: &str = "its signature is made with an algorithm that is not accepted, such as SHA-1; let its authority sign it \
+     with SHA-256, SHA-384 or SHA-512";
+
 fn system_time(time: UnixTime) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()))
+}
+
+/// Returns `false` for a name in a certificate of a kind that no server has, such as an e-mail address, as rustls shows it:
+/// `Unsupported(0x01)`.
+fn is_shown(name: &&String) -> bool {
+    !name.starts_with("Unsupported(")
 }
 
 /// Returns a name in a certificate without its kind, as rustls shows it: `DnsName("localhost")`.
@@ -194,16 +206,20 @@ pub(super) fn untrusted_reason(error: &rustls::Error, sha256: [u8; 32]) -> Untru
     use CertificateError as E;
     match error {
         rustls::Error::InvalidCertificate(error) => match error {
-            E::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-                UntrustedReason::NoNames
-            }
             E::NotValidForNameContext {
                 expected,
                 presented,
-            } => UntrustedReason::WrongName {
-                expected: expected.to_str().into_owned(),
-                presented: presented.iter().map(|name| without_kind(name)).collect(),
-            },
+            } => {
+                let shown = presented.iter().filter(is_shown);
+                let presented: Vec<_> = shown.map(|name| without_kind(name)).collect();
+                match presented.is_empty() {
+                    true => UntrustedReason::NoNames,
+                    false => UntrustedReason::WrongName {
+                        expected: expected.to_str().into_owned(),
+                        presented,
+                    },
+                }
+            }
             E::Expired => UntrustedReason::Expired { not_after: None },
             E::ExpiredContext { not_after, .. } => UntrustedReason::Expired {
                 not_after: system_time(*not_after),
@@ -212,8 +228,16 @@ pub(super) fn untrusted_reason(error: &rustls::Error, sha256: [u8; 32]) -> Untru
             E::NotValidYetContext { not_before, .. } => UntrustedReason::NotYetValid {
                 not_before: system_time(*not_before),
             },
-            // The signature is wrong if the issuer only shares its name with a trusted authority.
-            E::UnknownIssuer | E::BadSignature => UntrustedReason::UnknownIssuer,
+            // The signature is wrong, or of another algorithm than the key, if the issuer only shares its name with a trusted
+            // authority.
+            E::UnknownIssuer
+            | E::BadSignature
+            | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                UntrustedReason::UnknownIssuer
+            }
+            E::UnsupportedSignatureAlgorithmContext { .. } => {
+                UntrustedReason::Other(SIGNATURE.into())
+            }
             E::ApplicationVerificationFailure => UntrustedReason::NotPinned { received: sha256 },
             E::InvalidPurpose | E::InvalidPurposeContext { .. } => UntrustedReason::WrongPurpose,
             E::Other(OtherError(error)) => match error.downcast_ref() {
@@ -249,6 +273,43 @@ mod tests {
             );
         }
         assert_eq!(Time(" on ", None).to_string(), "");
+    }
+
+    #[test]
+    fn signature_that_cannot_be_checked_has_a_reason_without_object_identifiers() {
+        let reason = |error: CertificateError| untrusted_reason(&error.into(), [0; 32]);
+        let weak = reason(CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id: vec![6, 7, 42, 134, 72, 206, 61, 4, 1],
+            supported_algorithms: Vec::new(),
+        });
+        let shown = format!("the server's certificate is not acceptable: {SIGNATURE}");
+        assert_eq!(weak.to_string(), shown);
+        let other_key = reason(
+            CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id: vec![6, 3, 43, 101, 112],
+                public_key_algorithm_id: vec![6, 7, 42, 134, 72, 206, 61, 2, 1],
+            },
+        );
+        assert_eq!(other_key, UntrustedReason::UnknownIssuer);
+    }
+
+    #[test]
+    fn names_that_no_server_has_are_not_shown() {
+        let reason = |names: &[&str]| {
+            let error = CertificateError::NotValidForNameContext {
+                expected: "localhost".try_into().unwrap(),
+                presented: names.iter().map(|&name| name.into()).collect(),
+            };
+            untrusted_reason(&error.into(), [0; 32])
+        };
+        assert_eq!(reason(&[]), UntrustedReason::NoNames);
+        assert_eq!(reason(&["Unsupported(0x01)"]), UntrustedReason::NoNames);
+        let wrong = reason(&["Unsupported(0x01)", r#"DnsName("example.org")"#]);
+        let expected = UntrustedReason::WrongName {
+            expected: "localhost".into(),
+            presented: vec!["example.org".into()],
+        };
+        assert_eq!(wrong, expected);
     }
 
     #[test]

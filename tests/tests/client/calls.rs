@@ -415,6 +415,29 @@ async fn large_requests_and_responses_arrive() {
 }
 
 #[tokio::test]
+async fn reply_larger_than_the_client_accepts_is_an_error_that_names_the_limit() {
+    let builder = Client::builder().max_response_bytes(1_000);
+    let client = builder.local(DeskServer::new(Shop::default()));
+    let desk = DeskClient::new(client.clone());
+    let large = || desk.repeat("ab", 1_000);
+    let mut batch = client.batch();
+    let _entry = batch.call(large());
+    let errors = [
+        soon(large()).await.unwrap_err(),
+        soon(large().dedicated_stream()).await.unwrap_err(),
+        soon(batch.send()).await.unwrap_err(),
+    ];
+    for error in errors {
+        let error = error.to_string();
+        assert!(
+            error.ends_with("or raise `ClientBuilder::max_response_bytes` (1000)"),
+            "{error}"
+        );
+    }
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+}
+
+#[tokio::test]
 async fn result_of_another_type_is_a_decode_error_and_nan_an_internal_error() {
     let (desk, client, _) = shop().await;
     // JSON has no NaN, so the server refuses to write it.

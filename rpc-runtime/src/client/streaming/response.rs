@@ -565,10 +565,10 @@ impl ItemReceiver {
             match self.splitter.split_next(&mut self.line) {
                 Line::Message => return Poll::Ready(Ok(())),
                 Line::TooLarge | Line::Discarded(_) => {
-                    return Poll::Ready(Err(CallFailure::ReplyTooLarge));
+                    return Poll::Ready(Err(self.connection.budget.too_large()));
                 }
                 Line::Partial if self.splitter.is_skipping() => {
-                    return Poll::Ready(Err(CallFailure::ReplyTooLarge));
+                    return Poll::Ready(Err(self.connection.budget.too_large()));
                 }
                 Line::Partial => {}
             }
@@ -592,7 +592,7 @@ impl ItemReceiver {
                 None => {
                     return Poll::Ready(match self.splitter.finish(&self.line) {
                         Some(Line::Message) => Ok(()),
-                        Some(_) => Err(CallFailure::ReplyTooLarge),
+                        Some(_) => Err(self.connection.budget.too_large()),
                         None => Err(self.truncated()),
                     });
                 }
