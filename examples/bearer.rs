@@ -242,6 +242,9 @@ impl Notes for Book {
 }
 
 /// Adds the access token to each call of a client. A call that is rejected with 401 is sent again once, with a new token.
+///
+/// Two kinds of call are not: a notification has no reply that says 401, and the items of a call that sends items are gone.
+/// A client that makes such calls gets a new token before the old one expires.
 struct Bearer {
     /// A client without this middleware, which would otherwise run for this call, too.
     login: LoginClient,

@@ -388,9 +388,6 @@ fn advise(error: &ConnectError, target: &Address) -> Failure {
     };
     let failure = Failure::new(status, format!("{target}: {}", error_chain(error)));
     match error {
-        ConnectError::Timeout => failure
-            .tip("check that the server is running, and that this is its address and UDP port")
-            .tip("check that no firewall between this machine and the server blocks UDP"),
         ConnectError::Resolve(_) => failure.tip("check the host name"),
         ConnectError::Untrusted(reason) => match reason {
             UntrustedReason::UnknownIssuer | UntrustedReason::Authority => failure

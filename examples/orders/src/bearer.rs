@@ -1,4 +1,5 @@
-//! The middleware of clients: it adds the token, and gets a new one when the token has expired. Callers do not notice.
+//! The middleware of clients: it adds the token, and gets a new one when the token has expired. Callers do not notice, except
+//! those of `import`: its items are gone when its token is rejected, so that it is not sent again.
 
 use rpc_runtime::CallError;
 use rpc_runtime::middleware::{ClientMiddleware, ClientNext, ClientRequest, ClientResponse};

@@ -187,8 +187,10 @@ pub enum ConnectError {
     /// The server does not support the protocol `jsonrpc/1`.
     #[error("the server does not speak `jsonrpc/1`")]
     Protocol,
-    /// No server answered in time.
-    #[error("no server answered in time")]
+    /// No server answered in time: it does not run, it has another address, or the network does not let UDP pass.
+    #[error(
+        "no server answered in time; check that it runs, its address and its UDP port, and that no firewall blocks UDP"
+    )]
     Timeout,
     /// The server refused the connection, the connection was lost during the handshake, or the client is closed.
     #[error("the connection was not made: {0}")]

@@ -46,6 +46,13 @@ impl Identity {
     /// programs would reject it, too. The first private key that is not encrypted is used. Other sections, such as
     /// `EC PARAMETERS`, are ignored, and so are a byte-order mark of UTF-8 and the kind of the line ends.
     ///
+    /// OpenSSL makes a self-signed certificate, which clients trust with [`Trust::pem_file`](crate::Trust::pem_file):
+    ///
+    /// ```sh
+    /// openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out chain.pem -days 365 \
+    ///     -subj /CN=server -addext subjectAltName=DNS:example.org,IP:192.0.2.1 -addext basicConstraints=critical,CA:FALSE
+    /// ```
+    ///
     /// # Errors
     /// Fails if a file cannot be read, contains no certificate or no key, the key is encrypted or of a kind that TLS does
     /// not use, or the key does not belong to the first certificate. The error names the file, what was found in it, and

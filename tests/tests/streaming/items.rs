@@ -335,6 +335,20 @@ async fn local_client_streams_as_a_remote_one() {
 }
 
 #[tokio::test]
+async fn item_larger_than_the_client_accepts_is_an_error_that_names_the_limit() {
+    let builder = Client::builder().max_response_bytes(1_000);
+    let market = MarketClient::new(builder.local(MarketServer::new(Exchange::default())));
+    let mut blobs = market.blobs(vec![10, 2_000, 1]);
+    assert_eq!(soon(blobs.next()).await.unwrap().unwrap().len(), 10);
+    let error = soon(blobs.next()).await.unwrap().unwrap_err().to_string();
+    assert!(
+        error.ends_with("or raise `ClientBuilder::max_response_bytes` (1000)"),
+        "{error}"
+    );
+    assert!(soon(blobs.next()).await.is_none());
+}
+
+#[tokio::test]
 async fn item_past_the_limit_ends_the_stream_with_an_error() {
     let (market, _server) = market(Exchange::default()).await;
     let sizes = [300_000, 1, 3 << 20, 0, 300_000];
