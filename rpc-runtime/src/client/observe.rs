@@ -77,7 +77,8 @@ impl StreamReports {
         let Limit { name, value } = limit;
         tracing::warn!(
             target: "rpc_runtime::client",
-            ?server, limit = name, setting = value, calls, total, "calls wait for a stream"
+            server = server.map(tracing::field::display),
+            limit = name, setting = value, calls, total, "calls wait for a stream"
         );
     }
 }

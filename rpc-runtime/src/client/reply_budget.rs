@@ -203,7 +203,7 @@ impl ReplyBudget {
         let (peer, limit) = (self.transport.remote_address(), self.memory.limit());
         tracing::warn!(
             target: "rpc_runtime::client",
-            ?peer,
+            peer = peer.map(tracing::field::display),
             held = self.memory.used(),
             setting = limit,
             "reply discarded at the memory limit"

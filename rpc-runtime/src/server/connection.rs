@@ -260,7 +260,7 @@ impl<R: Router> ServerConnection<R> {
         let Setting { name, value } = self.memory.limit_of(full);
         tracing::warn!(
             target: "rpc_runtime::server",
-            ?peer,
+            peer = peer.map(tracing::field::display),
             limit = name,
             held = self.memory.used(),
             setting = value,
@@ -300,7 +300,7 @@ impl<R: Router> ServerConnection<R> {
             let peer = self.context.peer.current();
             tracing::warn!(
                 target: "rpc_runtime::server",
-                ?peer,
+                peer = peer.map(tracing::field::display),
                 limit = limit.name,
                 held = self.memory.used(),
                 setting = limit.value,

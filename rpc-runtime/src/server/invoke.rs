@@ -378,7 +378,8 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
     fn log(&self, context: &Context, reason: &str) {
         let method = self.call.request.method;
         let reason = Escaped(reason);
-        tracing::error!(target: "rpc_runtime::server", method, peer = ?context.peer(), %reason, "handler failed");
+        let peer = context.peer().map(tracing::field::display);
+        tracing::error!(target: "rpc_runtime::server", method, peer, %reason, "handler failed");
     }
 }
 

@@ -86,7 +86,8 @@ impl LimitReports {
             let Limit { name, value } = limit;
             tracing::warn!(
                 target: "rpc_runtime::server",
-                ?peer, limit = name, setting = value, code, calls, total, "calls rejected at a limit"
+                peer = peer.map(tracing::field::display),
+                limit = name, setting = value, code, calls, total, "calls rejected at a limit"
             );
         }
     }
@@ -125,7 +126,8 @@ impl WaitReport<'_> {
             let waited = self.since.elapsed().as_secs_f64();
             tracing::warn!(
                 target: "rpc_runtime::server",
-                ?peer, limit = name, setting = value, waited, calls, total, "calls wait for a limit"
+                peer = peer.map(tracing::field::display),
+                limit = name, setting = value, waited, calls, total, "calls wait for a limit"
             );
         }
     }

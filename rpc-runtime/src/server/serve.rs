@@ -118,20 +118,20 @@ impl<R: Router> OpenConnection<R> {
         let shared = Arc::clone(connection.shared());
         let accepted = is_accepted.then(|| transport.remote_address());
         let mut report = OpenReport::new(shared.limit_reports().events(), accepted.flatten());
-        let peer = || context.peer.current();
+        let peer = || context.peer.current().map(tracing::field::display);
         let reason = tokio::select! {
             lost = accept_streams(&connection, &transport) => {
-                tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), lost = %Escaped(&lost), "connection ended");
+                tracing::debug!(target: "rpc_runtime::server", peer = peer(), lost = %Escaped(&lost), "connection ended");
                 close_reason(&lost)
             }
             () = connection.abuse().exceeded() => {
-                tracing::warn!(target: "rpc_runtime::server", peer = ?peer(), "connection closed for excessive load");
+                tracing::warn!(target: "rpc_runtime::server", peer = peer(), "connection closed for excessive load");
                 transport.close(close::EXCESSIVE_LOAD, "excessive load");
                 CloseReason::ExcessiveLoad
             }
             () = connection.release_buffers() => CloseReason::Lost,
             () = drain(&connection, &transport, &callback) => {
-                tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), "connection drained");
+                tracing::debug!(target: "rpc_runtime::server", peer = peer(), "connection drained");
                 CloseReason::Shutdown
             }
         };

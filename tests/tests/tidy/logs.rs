@@ -7,10 +7,13 @@ use crate::{code, read, root, sources};
 /// Fields that are not escaped, with the reason.
 const BOUNDED: [(&str, &str); 66] = [
     // Addresses.
-    ("serve.rs", "peer = ?peer()"),
-    ("invoke.rs", "peer = ?context.peer()"),
-    ("connection.rs", "?peer"),
-    ("reply_budget.rs", "?peer"),
+    ("serve.rs", "peer = peer()"),
+    ("invoke.rs", "peer"),
+    ("connection.rs", "peer = peer.map(tracing::field::display)"),
+    (
+        "reply_budget.rs",
+        "peer = peer.map(tracing::field::display)",
+    ),
     ("reply_budget.rs", "held = self.memory.used()"),
     ("reply_budget.rs", "setting = limit"),
     ("rejections.rs", "%client"),
@@ -29,8 +32,8 @@ const BOUNDED: [(&str, &str); 66] = [
     ("connection.rs", "setting = value"),
     ("connection.rs", "limit = limit.name"),
     ("connection.rs", "setting = limit.value"),
-    ("observe.rs", "?peer"),
-    ("observe.rs", "?server"),
+    ("observe.rs", "peer = peer.map(tracing::field::display)"),
+    ("observe.rs", "server = server.map(tracing::field::display)"),
     ("observe.rs", "limit = name"),
     ("observe.rs", "setting = value"),
     ("observe.rs", "code"),
