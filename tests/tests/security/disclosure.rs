@@ -276,6 +276,7 @@ async fn text_of_a_peer_is_logged_escaped_and_truncated() {
         assert!(field.len() <= 128 + "…".len(), "{field:?}");
         let is_plain = |c: char| c == '…' || (c.is_ascii() && !c.is_ascii_control());
         assert!(field.chars().all(is_plain), "{field:?}");
+        assert!(!field.starts_with("Some("), "{field:?}");
     }
 }
 
