@@ -492,7 +492,8 @@ impl SendStream {
 
     pub(crate) fn reset(&mut self, code: u32) {
         let mut pipe = lock(&self.pipe);
-        if !pipe.finished {
+        // After the connection has ended, nothing reaches the reader.
+        if !pipe.finished && pipe.lost.is_none() {
             pipe.reset.get_or_insert(code);
             pipe.discard();
             pipe.wake();

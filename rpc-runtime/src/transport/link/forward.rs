@@ -23,10 +23,12 @@ const UNREAD: Duration = Duration::from_secs(1);
 
 /// Forwards everything between the two sides of a connection, until one of them closes it or the link disconnects them.
 pub(super) async fn forward(link: Link, [client, service]: [Connection; 2]) {
+    // Dropped last: dropping the streams resets them, which must not reach a side before the loss of the connection does.
+    let mut forwarding = pin!(forward_until_closed(&link, [&client, &service]));
     let lost = tokio::select! {
         biased;
         lost = link.disconnected() => lost,
-        () = forward_until_closed(&link, [&client, &service]) => return,
+        () = &mut forwarding => return,
     };
     client.lose(lost.clone());
     service.lose(lost);
