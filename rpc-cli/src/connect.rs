@@ -382,7 +382,7 @@ pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
 /// Returns the reason why there is no connection, and how to correct it.
 fn advise(error: &ConnectError, target: &Address) -> Failure {
     let status = match error {
-        ConnectError::Timeout => Status::Timeout,
+        ConnectError::Timeout { .. } => Status::Timeout,
         ConnectError::Address(_) | ConnectError::Trust(_) => Status::Usage,
         _ => Status::Unreachable,
     };
@@ -410,7 +410,7 @@ fn advise(error: &ConnectError, target: &Address) -> Failure {
         ConnectError::ServerName => {
             failure.tip("`--server-name NAME` sets the name that the certificate must have")
         }
-        ConnectError::Protocol => failure.tip("check the port: its server does not speak this protocol"),
+        ConnectError::Protocol { .. } => failure.tip("check the port: its server does not speak this protocol"),
         _ => failure,
     }
 }

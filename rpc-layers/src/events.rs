@@ -19,6 +19,7 @@ use rpc_runtime::event::{CloseReason, Event, HandshakeFailure};
 /// | `rpc_server_calls_waiting` | gauge | `limit` | the number of calls that wait for a limit before they start |
 /// | `rpc_server_call_wait_seconds` | histogram | `limit`, `started` | the time that calls waited for a limit |
 /// | `rpc_server_calls_rejected_total` | counter | `limit`, `code` | the number of messages and replies that were replaced by the error of a limit |
+/// | `rpc_server_streams_timed_out_total` | counter | `limit` | the number of streams that were reset at a limit of time |
 ///
 /// | label | value |
 /// |---|---|
@@ -66,6 +67,7 @@ pub fn server_event_metrics() -> impl Fn(&Event<'_>) + Clone + Send + Sync + 'st
 /// | `rpc_client_connects_failed_total` | counter | `server` | the number of attempts to connect again that failed |
 /// | `rpc_client_retries_total` | counter | | the number of attempts of calls after their first |
 /// | `rpc_client_retry_budget_exhausted_total` | counter | | the number of calls that were not retried, since too many retries had failed |
+/// | `rpc_client_replies_discarded_total` | counter | `limit` | the number of replies and items that were discarded at a limit of the client |
 /// | `rpc_client_calls_waiting` | gauge | `limit` | the number of calls that wait for a dedicated stream |
 /// | `rpc_client_call_wait_seconds` | histogram | `limit`, `started` | the time that calls waited for a dedicated stream |
 ///
@@ -115,6 +117,9 @@ fn record(event: &Event<'_>) {
             counter!("rpc_server_calls_rejected_total", "limit" => limit.name, "code" => code)
                 .increment(1);
         }
+        Event::StreamTimedOut { limit, .. } => {
+            counter!("rpc_server_streams_timed_out_total", "limit" => limit.name).increment(1);
+        }
         event => record_of_client(event),
     }
 }
@@ -136,6 +141,9 @@ fn record_of_client(event: &Event<'_>) {
         Event::CallRetried { .. } => counter!("rpc_client_retries_total").increment(1),
         Event::RetryBudgetExhausted { .. } => {
             counter!("rpc_client_retry_budget_exhausted_total").increment(1);
+        }
+        Event::ReplyDiscarded { limit, .. } => {
+            counter!("rpc_client_replies_discarded_total", "limit" => limit.name).increment(1);
         }
         Event::StreamWaitStarted { limit, .. } => {
             gauge!("rpc_client_calls_waiting", "limit" => limit.name).increment(1);
@@ -194,6 +202,10 @@ fn describe_server() {
         "rpc_server_calls_rejected_total",
         "Messages and replies that were replaced by the error of a limit"
     );
+    describe_counter!(
+        "rpc_server_streams_timed_out_total",
+        "Streams that were reset at a limit of time"
+    );
 }
 
 fn describe_client() {
@@ -210,6 +222,10 @@ fn describe_client() {
     describe_counter!(
         "rpc_client_retry_budget_exhausted_total",
         "Calls that were not retried, since too many retries had failed"
+    );
+    describe_counter!(
+        "rpc_client_replies_discarded_total",
+        "Replies and items that were discarded at a limit of the client"
     );
     describe_gauge!("rpc_client_calls_waiting", "Calls that wait for a stream");
     describe_histogram!(

@@ -101,6 +101,13 @@ pub enum Event<'e> {
         /// The error code.
         code: i64,
     },
+    /// A stream was reset, with code 0x14, because its client did not send or read in time. The calls of the stream were
+    /// cancelled.
+    #[non_exhaustive]
+    StreamTimedOut {
+        /// The limit that is reached.
+        limit: Limit,
+    },
     /// A client has connected, for the first time or again.
     #[non_exhaustive]
     Connected {
@@ -132,6 +139,12 @@ pub enum Event<'e> {
     /// A client did not retry a call although a retry was allowed, because too many retries failed before.
     #[non_exhaustive]
     RetryBudgetExhausted {},
+    /// A client discarded a reply, or an item, at one of its limits. The call failed.
+    #[non_exhaustive]
+    ReplyDiscarded {
+        /// The limit that is reached.
+        limit: Limit,
+    },
     /// A call of a client waits for a dedicated stream. Followed by exactly one [`StreamWaitEnded`](Self::StreamWaitEnded).
     #[non_exhaustive]
     StreamWaitStarted {
@@ -151,15 +164,18 @@ pub enum Event<'e> {
     },
 }
 
-/// A limit that is reached. It is displayed as its name and its value, if that is known: `max_connections (10000)`.
+/// A limit that is reached. It is displayed as its name and its value, if that is known: `max_connections (10000)` or
+/// `message_timeout (10000 ms)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Limit {
     /// The name of the setting: a field of [`Limits`](crate::Limits), or a limit of a client that
     /// `docs/limits.md` lists.
     pub name: &'static str,
-    /// The value of the setting, in the unit that its name says; `None` if it is not known, since the peer has set it.
+    /// The value of the setting, in the unit that its name says, and of a time in milliseconds; `None` if it is not known,
+    /// since the peer has set it.
     pub value: Option<usize>,
+    is_time: bool,
 }
 
 impl Limit {
@@ -167,12 +183,26 @@ impl Limit {
         Self {
             name,
             value: Some(value),
+            is_time: false,
+        }
+    }
+
+    /// Creates a limit of time.
+    pub(crate) fn time(name: &'static str, value: Duration) -> Self {
+        Self {
+            name,
+            value: Some(usize::try_from(value.as_millis()).unwrap_or(usize::MAX)),
+            is_time: true,
         }
     }
 
     /// Creates a limit whose value is not known.
     pub(crate) fn unknown(name: &'static str) -> Self {
-        Self { name, value: None }
+        Self {
+            name,
+            value: None,
+            is_time: false,
+        }
     }
 }
 
@@ -185,6 +215,7 @@ impl From<Setting> for Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.value {
+            Some(value) if self.is_time => write!(f, "{} ({value} ms)", self.name),
             Some(value) => write!(f, "{} ({value})", self.name),
             None => f.write_str(self.name),
         }

@@ -86,7 +86,7 @@ pub async fn connect(
             .reconnect_backoff(Duration::from_millis(20), Duration::from_secs(1));
         match client.connect(address).await {
             Ok(client) => return Ok(TelemetryClient::new(client)),
-            Err(ConnectError::Timeout | ConnectError::Refused(_)) => {
+            Err(ConnectError::Timeout { .. } | ConnectError::Refused { .. }) => {
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => return Err(error.into()),

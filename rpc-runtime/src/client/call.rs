@@ -311,7 +311,11 @@ impl<T, E> Call<T, E> {
     #[inline]
     fn retry(&mut self, result: &mut Result<T, CallError<E>>) -> bool {
         match result {
-            Err(CallError::Connection { execution, .. }) => self.dispatch.retry(execution),
+            Err(CallError::Connection {
+                execution,
+                retries_exhausted,
+                ..
+            }) => self.dispatch.retry(execution, retries_exhausted),
             _ => false,
         }
     }

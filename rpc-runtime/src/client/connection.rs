@@ -87,7 +87,11 @@ impl ClientConnection {
             transport: transport.clone(),
             owner,
         });
-        let budget = ReplyBudget::new(memory, options.reply_limit, transport.clone());
+        let budget = ReplyBudget::new(
+            memory,
+            (options.reply_limit, &options.events),
+            transport.clone(),
+        );
         let retired = Arc::new(SetOnce::new());
         let count = options.streams.clamp(1, mux_stream::MAX_STREAMS);
         let streams = (0..count).map(|number| {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::client::dial::{ConnectError, Dialer};
 #[cfg(feature = "testing")]
-use crate::client::linked::LinkedService;
+use crate::client::linked::{LINKED, LinkedService};
 use crate::client::retry::backoff::Backoff;
 use crate::event::{Event, EventHook};
 use crate::transport::Connection;
@@ -49,7 +49,7 @@ impl fmt::Display for Connector {
         match self {
             Self::Dialer(dialer) => dialer.address.fmt(f),
             #[cfg(feature = "testing")]
-            Self::Linked(_) => f.write_str("linked service"),
+            Self::Linked(_) => f.write_str(LINKED),
         }
     }
 }

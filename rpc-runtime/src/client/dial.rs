@@ -1,6 +1,7 @@
 //! Opens one connection to a server.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +60,7 @@ impl Dialer {
             Ok(Ok(Some(connection))) => Ok(connection),
             Ok(Err(error)) => Err(error),
             Ok(Ok(None)) => Err(failure.of_all()),
-            Err(_) => Err(failure.of_some()),
+            Err(_) => Err(failure.of_some(&self.address)),
         }
     }
 
@@ -94,7 +95,7 @@ impl Dialer {
         connected
             .await
             .map(Connection::Quic)
-            .map_err(|error| ConnectError::new(error, &handshake_result))
+            .map_err(|error| ConnectError::new(error, (address, candidate), &handshake_result))
     }
 }
 
@@ -120,9 +121,9 @@ impl Failure {
     }
 
     /// Returns the error of a client some of whose attempts were in progress when the time had passed.
-    fn of_some(self) -> ConnectError {
+    fn of_some(self, server: &Address) -> ConnectError {
         let answered = self.0.filter(|error| informativeness(error) > 0);
-        answered.unwrap_or(ConnectError::Timeout)
+        answered.unwrap_or_else(|| ConnectError::timeout(server))
     }
 }
 
@@ -130,8 +131,8 @@ impl Failure {
 /// certificate more than a refusal.
 fn informativeness(error: &ConnectError) -> u8 {
     match error {
-        ConnectError::Socket(_) | ConnectError::Timeout => 0,
-        ConnectError::Refused(_) => 1,
+        ConnectError::Socket(_) | ConnectError::Timeout { .. } => 0,
+        ConnectError::Refused { .. } => 1,
         _ => 2,
     }
 }
@@ -146,7 +147,7 @@ fn informativeness(error: &ConnectError) -> u8 {
 ///
 /// fn may_pass(error: &ConnectError) -> bool {
 ///     use ConnectError::{Refused, Resolve, Socket, Timeout};
-///     matches!(error, Resolve(_) | Timeout | Refused(_) | Socket(_))
+///     matches!(error, Resolve(_) | Timeout { .. } | Refused { .. } | Socket(_))
 /// }
 ///
 /// # #[tokio::main]
@@ -185,16 +186,31 @@ pub enum ConnectError {
     #[error("the host is not a name that a certificate could have")]
     ServerName,
     /// The server does not support the protocol `jsonrpc/1`.
-    #[error("the server does not speak `jsonrpc/1`")]
-    Protocol,
+    #[error("the server {server} does not speak `jsonrpc/1`")]
+    Protocol {
+        /// The address of the server, as for [`Timeout`](Self::Timeout).
+        server: String,
+    },
     /// No server answered in time: it does not run, it has another address, or the network does not let UDP pass.
     #[error(
-        "no server answered in time; check that it runs, its address and its UDP port, and that no firewall blocks UDP"
+        "no server answered in time: {server}; check that it runs, its address and its UDP port, and that no firewall blocks UDP"
     )]
-    Timeout,
-    /// The server refused the connection, the connection was lost during the handshake, or the client is closed.
-    #[error("the connection was not made: {0}")]
-    Refused(ConnectionError),
+    Timeout {
+        /// The address of the server, as it was given to the client; followed by the address to which its name was resolved,
+        /// if that is another one and known.
+        server: String,
+    },
+    /// The server refused the connection, or the connection was lost during the handshake.
+    #[error("the connection to {server} was not made: {reason}")]
+    Refused {
+        /// The address of the server, as for [`Timeout`](Self::Timeout).
+        server: String,
+        /// The reason.
+        reason: ConnectionError,
+    },
+    /// The client is closed.
+    #[error("the client is closed: {0}")]
+    Closed(ConnectionError),
     /// None of several servers can be reached. Holds the error of the last attempt with one of them.
     #[error("no server can be reached: {0}")]
     AllUnreachable(Arc<ConnectError>),
@@ -215,18 +231,38 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    fn new(error: HandshakeError, handshake_result: &HandshakeResult) -> Self {
+    /// Creates the error of a server that did not answer in time.
+    pub(super) fn timeout(server: &impl fmt::Display) -> Self {
+        let server = Escaped(server).to_string();
+        Self::Timeout { server }
+    }
+
+    fn new(
+        error: HandshakeError,
+        (address, candidate): (&Address, SocketAddr),
+        handshake_result: &HandshakeResult,
+    ) -> Self {
         if let Some(reason) = handshake_result.take() {
             return Self::Untrusted(reason);
         }
+        let server = || {
+            let (given, dialled) = (address.to_string(), candidate.to_string());
+            match given == dialled {
+                true => given,
+                false => format!("{} ({dialled})", Escaped(given)),
+            }
+        };
         match error {
             HandshakeError::Socket(error) => Self::Socket(error),
             HandshakeError::Name => Self::ServerName,
-            HandshakeError::Alpn => Self::Protocol,
+            HandshakeError::Alpn => Self::Protocol { server: server() },
             HandshakeError::CertificateRequired => Self::CertificateRequired,
             HandshakeError::CertificateRefused(alert) => Self::CertificateRefused { alert },
-            HandshakeError::Lost(ConnectionError::TimedOut) => Self::Timeout,
-            HandshakeError::Lost(lost) => Self::Refused(lost),
+            HandshakeError::Lost(ConnectionError::TimedOut) => Self::Timeout { server: server() },
+            HandshakeError::Lost(reason) => Self::Refused {
+                server: server(),
+                reason,
+            },
         }
     }
 }

@@ -493,9 +493,9 @@ impl Dispatch {
     }
 
     /// Records that an attempt ended without a reply, and sets `execution` to that of all attempts. If a retry is allowed,
-    /// prepares it and returns `true`.
+    /// prepares it and returns `true`. Sets `is_exhausted` if the retry is allowed except for the budget of the client.
     #[cold]
-    pub(super) fn retry(&mut self, execution: &mut Execution) -> bool {
+    pub(super) fn retry(&mut self, execution: &mut Execution, is_exhausted: &mut bool) -> bool {
         *execution = self.attempts.record_lost(*execution);
         // Without a connection there was no attempt.
         let (true, Some(backoff), Some(connection)) = (
@@ -520,8 +520,8 @@ impl Dispatch {
                 Progress::Backoff
             }
             Retry::Paid => {
-                let events = &self.client.options.events;
-                events.emit(&Event::RetryBudgetExhausted {});
+                *is_exhausted = true;
+                self.client.retries.report(&self.client.options.events);
                 return false;
             }
         };

@@ -61,6 +61,9 @@ pub enum CallError<E = Infallible> {
         execution: Execution,
         /// The reason why the connection was lost, or why there was none.
         reason: ConnectionError,
+        /// `true` if the client would have retried the call, and did not, because too many retries had failed before
+        /// ([`Event::RetryBudgetExhausted`](crate::event::Event::RetryBudgetExhausted)).
+        retries_exhausted: bool,
     },
     /// The arguments or an item cannot be written as JSON. The text names the argument, or the position of the item, counted
     /// from 1.
@@ -94,7 +97,18 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
             Self::StreamEnded => {
                 f.write_str("the server is shutting down and ended the stream of items")
             }
-            Self::Connection { execution, reason } => write!(f, "{execution}: {reason}"),
+            Self::Connection {
+                execution,
+                reason,
+                retries_exhausted,
+            } => {
+                let ending = if *retries_exhausted {
+                    RETRIES_EXHAUSTED
+                } else {
+                    ""
+                };
+                write!(f, "{execution}: {reason}{ending}")
+            }
             Self::Encode(reason) => EscapedMessage(reason).fmt(f),
             Self::Decode(reason) => {
                 write!(f, "the reply cannot be read: {}", EscapedMessage(reason))
@@ -187,6 +201,10 @@ const UNREAD: &str = "256 KiB of requests wait in its shared stream, since the s
 /// The start of the reason of a reply that is larger than the client accepts.
 pub(super) const TOO_LARGE: &str = "it is larger than this client accepts";
 
+/// The end of the text of a call that was not retried.
+const RETRIES_EXHAUSTED: &str = "; it was not retried, since too many retries of this client have failed: its budget of 10 retries is used up, and \
+     ten replies allow one more";
+
 /// The start of the data of an error for a call whose deadline passed while it waited for a limit.
 const WAITED: &str = "waited for ";
 
@@ -245,9 +263,14 @@ impl<E> CallError<E> {
             Self::TimeoutAtLimit(waited) => CallError::TimeoutAtLimit(waited.clone()),
             Self::Cancelled => CallError::Cancelled,
             Self::StreamEnded => CallError::StreamEnded,
-            Self::Connection { execution, reason } => CallError::Connection {
+            Self::Connection {
+                execution,
+                reason,
+                retries_exhausted,
+            } => CallError::Connection {
                 execution: *execution,
                 reason: reason.clone(),
+                retries_exhausted: *retries_exhausted,
             },
             Self::Encode(reason) => CallError::Encode(reason.clone()),
             Self::Decode(reason) => CallError::Decode(reason.clone()),
@@ -276,6 +299,7 @@ impl<E> CallError<E> {
             code::SHUTTING_DOWN => Self::Connection {
                 execution: Execution::NotExecuted,
                 reason: ConnectionError::drained(&Escaped(message).to_string()),
+                retries_exhausted: false,
             },
             code::STREAM_ENDED => Self::StreamEnded,
             _ if is_reserved(code) => Self::Remote(ErrorObject::received(code, message, data)),
@@ -446,6 +470,7 @@ impl<E> From<CallFailure> for CallError<E> {
             CallFailure::Lost { execution, reason } => Self::Connection {
                 execution,
                 reason: *reason,
+                retries_exhausted: false,
             },
             CallFailure::TimedOut => Self::Timeout,
             CallFailure::TimedOutAtLimit(limit) => Self::TimeoutAtLimit(waited_for(limit)),

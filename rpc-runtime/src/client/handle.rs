@@ -229,7 +229,7 @@ impl Client {
     /// # Errors
     /// Returns [`ConnectError::AllUnreachable`] as soon as the last attempt to connect has failed, also for a client of one
     /// server; the client keeps trying.
-    /// Returns [`ConnectError::Refused`] if the client is closed.
+    /// Returns [`ConnectError::Closed`] if the client is closed.
     ///
     /// # Cancel safety
     /// This method is cancel safe.
@@ -246,7 +246,7 @@ impl Client {
                 ConnectionState::Connecting {
                     error: Some(error), ..
                 } => Err(ConnectError::AllUnreachable(Arc::clone(error))),
-                ConnectionState::Closed(lost) => Err(ConnectError::Refused(lost.clone())),
+                ConnectionState::Closed(lost) => Err(ConnectError::Closed(lost.clone())),
             };
             true
         });

@@ -9,6 +9,9 @@ use crate::client::dial::{ConnectError, DialSettings};
 use crate::transport::Connection;
 use crate::transport::link::Link;
 
+/// The address of a linked service.
+pub(super) const LINKED: &str = "linked service";
+
 /// A service behind a link.
 pub(super) struct LinkedService {
     pub(super) settings: DialSettings,
@@ -20,7 +23,7 @@ impl LinkedService {
     pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
         let limit = self.settings.connect_timeout();
         let connected = timeout(limit, self.link.connect()).await;
-        let (client, service) = connected.map_err(|_| ConnectError::Timeout)?;
+        let (client, service) = connected.map_err(|_| ConnectError::timeout(&LINKED))?;
         tokio::spawn(self.server.serve(Connection::Memory(service), None));
         Ok(Connection::Memory(client))
     }

@@ -1,4 +1,4 @@
-//! Reports calls that wait for a dedicated stream, as events, in the log, and in the error of a call whose time is over.
+//! Reports calls that wait for a dedicated stream, and replies that are discarded, as events and in the log.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -74,11 +74,43 @@ impl StreamReports {
         };
         let total = waits.total;
         drop(waits);
-        let Limit { name, value } = limit;
+        let Limit { name, value, .. } = limit;
         tracing::warn!(
             target: "rpc_runtime::client",
             server = server.map(tracing::field::display),
             limit = name, setting = value, calls, total, "calls wait for a stream"
+        );
+    }
+}
+
+/// Reports the replies of a connection that are discarded at a limit of the client.
+#[derive(Debug, Default)]
+pub(super) struct ReplyReports {
+    events: EventHook,
+    discarded: Mutex<EventLimit>,
+}
+
+impl ReplyReports {
+    pub(super) fn new(events: EventHook) -> Self {
+        Self {
+            events,
+            ..Self::default()
+        }
+    }
+
+    #[cold]
+    pub(super) fn discarded(&self, server: Option<SocketAddr>, limit: Limit) {
+        self.events.emit(&Event::ReplyDiscarded { limit });
+        let mut discarded = lock(&self.discarded);
+        let Some(replies) = discarded.add(Instant::now()) else {
+            return;
+        };
+        let total = discarded.total;
+        drop(discarded);
+        let Limit { name, value, .. } = limit;
+        tracing::warn!(
+            target: "rpc_runtime::client",
+            ?server, limit = name, setting = value, replies, total, "replies discarded at a limit"
         );
     }
 }

@@ -13,8 +13,9 @@ use crate::client::handle::{Client, ClientInner, Services};
 use crate::client::options::ClientOptions;
 use crate::client::retry::backoff::Backoff;
 use crate::client::state::{ConnectionState, Status, never_connected};
-use crate::codec::escape::Escaped;
+use crate::codec::escape::{Escaped, EscapedMessage};
 use crate::event::Event;
+use crate::event_limit::EventLimit;
 use crate::idle::IdleWatch;
 use crate::memory::ConnectionMemory;
 use crate::transport::{Connection, ConnectionError};
@@ -29,6 +30,9 @@ const RESTART_BACKOFF: Duration = Duration::from_millis(500);
 /// The time limit of the first attempt during that time, which doubles with each further attempt. QUIC doubles the time
 /// between the packets of an attempt, so that a new attempt reaches the server sooner.
 const RESTART_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// Minimum time between two warnings of a client that cannot connect.
+const WARNED: Duration = Duration::from_secs(30);
 
 impl Client {
     /// Creates a client on a connection that it owns. It reconnects if it has a connector.
@@ -295,15 +299,15 @@ async fn connect(
     };
     let server = Escaped(connector);
     let reason = lost.clone().unwrap_or_else(never_connected);
-    tracing::info!(target: "rpc_runtime::client", %server, lost = %Escaped(&reason), "connecting");
+    tracing::info!(target: "rpc_runtime::client", %server, lost = %EscapedMessage(&reason), "connecting");
     slot.set_disconnected(connecting(None))?;
     loop {
         let limit = attempts.next().await;
         let connected = timeout(limit, connector.connect()).await;
-        match connected.unwrap_or(Err(ConnectError::Timeout)) {
+        match connected.unwrap_or_else(|_| Err(ConnectError::timeout(connector))) {
             Ok(connection) => return Some(connection),
             Err(error) => {
-                tracing::warn!(target: "rpc_runtime::client", %server, error = %Escaped(&error), "cannot connect");
+                attempts.log_failure(server, &error);
                 slot.report_failed(connector, &error)?;
                 slot.set_disconnected(connecting(Some(error)))?;
             }
@@ -320,6 +324,8 @@ struct ReconnectAttempts {
     restart_until: Option<Instant>,
     /// The time limit of the next attempt until then.
     limit: Duration,
+    /// Counts the attempts that failed.
+    failed: EventLimit,
 }
 
 impl ReconnectAttempts {
@@ -329,6 +335,20 @@ impl ReconnectAttempts {
             failures: 0,
             restart_until: None,
             limit: RESTART_ATTEMPT,
+            failed: EventLimit::every(WARNED),
+        }
+    }
+
+    /// Logs that an attempt failed, as a warning at most every [`WARNED`].
+    fn log_failure(&mut self, server: Escaped<&Connector>, error: &ConnectError) {
+        let error = EscapedMessage(error);
+        match self.failed.add(Instant::now()) {
+            Some(failed) => tracing::warn!(
+                target: "rpc_runtime::client", %server, %error, failed, "cannot connect"
+            ),
+            None => tracing::debug!(
+                target: "rpc_runtime::client", %server, %error, "attempt to connect failed"
+            ),
         }
     }
 

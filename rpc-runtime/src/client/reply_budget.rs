@@ -8,10 +8,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use crate::client::error::CallFailure;
+use crate::client::observe::ReplyReports;
 use crate::codec::parser::{INDEX_TO_MESSAGE, most_parsed_bytes};
+use crate::event::{EventHook, Limit};
 use crate::memory::{
-    ConnectionMemory, LineCharge, MemoryCharge, ParsedKind, ParsedMessage, SERVER_POLL,
-    room_timeout,
+    ConnectionMemory, LineCharge, MemoryCharge, PER_CONNECTION, ParsedKind, ParsedMessage,
+    SERVER_POLL, room_timeout,
 };
 use crate::transport::{Connection, close, quic};
 
@@ -36,6 +38,7 @@ pub(super) struct ReplyBudget {
     pub(super) memory: Arc<ConnectionMemory>,
     pub(super) reply_limit: usize,
     transport: Connection,
+    reports: ReplyReports,
     discarded: AtomicUsize,
     /// The only permit is a [`Turn`].
     turn: Arc<Semaphore>,
@@ -94,13 +97,14 @@ impl Drop for ItemWindow {
 impl ReplyBudget {
     pub(super) fn new(
         memory: Arc<ConnectionMemory>,
-        reply_limit: usize,
+        (reply_limit, events): (usize, &EventHook),
         transport: Connection,
     ) -> Arc<Self> {
         Arc::new(Self {
             memory,
             reply_limit,
             transport,
+            reports: ReplyReports::new(events.clone()),
             discarded: AtomicUsize::new(0),
             turn: Arc::new(Semaphore::new(1)),
             received: AtomicUsize::new(0),
@@ -134,12 +138,6 @@ impl ReplyBudget {
         }
         // A line that has become long keeps its turn until it ends: otherwise one after the other would become as long.
         counted.turn.is_some() && self.is_short(line.capacity())
-    }
-
-    /// Returns the failure of a call whose reply, or item, is larger than the client accepts.
-    pub(super) fn too_large(&self) -> CallFailure {
-        let limit = self.reply_limit;
-        CallFailure::ReplyTooLarge { limit }
     }
 
     /// Returns `true` if a line that holds `bytes` bytes may be received past the budget.
@@ -198,16 +196,21 @@ impl ReplyBudget {
         turn
     }
 
+    /// Records that a reply, or an item, is discarded because it is larger than the client accepts.
+    #[cold]
+    pub(super) fn too_large(&self) -> CallFailure {
+        let limit = self.reply_limit;
+        let peer = self.transport.remote_address();
+        self.reports
+            .discarded(peer, Limit::new("ClientBuilder::max_response_bytes", limit));
+        CallFailure::ReplyTooLarge { limit }
+    }
+
     /// Records that a line is discarded because there is no room.
     fn no_room(&self) -> CallFailure {
         let (peer, limit) = (self.transport.remote_address(), self.memory.limit());
-        tracing::warn!(
-            target: "rpc_runtime::client",
-            peer = peer.map(tracing::field::display),
-            held = self.memory.used(),
-            setting = limit,
-            "reply discarded at the memory limit"
-        );
+        self.reports
+            .discarded(peer, Limit::new(PER_CONNECTION, limit));
         // Otherwise the memory is held by replies and items that the callers have not taken.
         if self.memory.is_mostly_partial()
             && self.discarded.fetch_add(1, Ordering::Relaxed) >= MAX_DISCARDED
@@ -294,7 +297,11 @@ mod tests {
             ..Limits::default()
         });
         let transport = Connection::Memory(memory::pair().0);
-        let budget = ReplyBudget::new(memory.connection(None), 1 << 20, transport);
+        let budget = ReplyBudget::new(
+            memory.connection(None),
+            (1 << 20, &EventHook::default()),
+            transport,
+        );
         let dense = "0,".repeat(20_000).into_bytes();
         let first = budget.decoding(&dense).ok().expect("the first");
         let second = budget.decoding(&dense).ok().expect("room for it");

@@ -14,6 +14,7 @@ use crate::client::mux_stream::MuxStream;
 use crate::client::reply_budget::ReplyBudget;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::params::encode::{Sent, entire};
+use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::transport;
@@ -38,7 +39,11 @@ impl EchoStream {
         let stream = MuxStream::new(0, 1);
         let (send, recv) = here.open_bi().unwrap();
         let memory = ServerMemory::new(&Limits::default()).connection(None);
-        let budget = ReplyBudget::new(memory, LIMIT, transport::Connection::Memory(here.clone()));
+        let budget = ReplyBudget::new(
+            memory,
+            (LIMIT, &EventHook::default()),
+            transport::Connection::Memory(here.clone()),
+        );
         let (writer, reader) = (Arc::clone(&stream), Arc::clone(&stream));
         let served = there.clone();
         let tasks = vec![

@@ -31,11 +31,11 @@ use crate::codec::ser::{write_display, write_string};
 /// # }
 /// ```
 pub mod code {
-    /// The message is not JSON, or is nested too deeply.
+    /// The message is not JSON, or is nested too deeply. In the latter case the error's data names the limit.
     pub const PARSE_ERROR: i64 = -32700;
     /// The message is JSON but not a request.
     pub const INVALID_REQUEST: i64 = -32600;
-    /// No service of the endpoint has this method.
+    /// No service of the endpoint has this method. The error's data names it.
     pub const METHOD_NOT_FOUND: i64 = -32601;
     /// The parameters do not match those of the method.
     pub const INVALID_PARAMS: i64 = -32602;
@@ -61,7 +61,9 @@ pub mod code {
     pub const TOO_MANY_CALLS: i64 = -32009;
     /// The batch has more entries than the server accepts; none was executed.
     pub const BATCH_TOO_LARGE: i64 = -32010;
-    /// The replies of a batch are together larger than the server may send; the reply to this entry was left out.
+    /// The replies of a batch are together larger than the server may send
+    /// ([`max_response_bytes`](crate::Limits::max_response_bytes)), or have no room in its memory; the reply to this entry was
+    /// left out. The error's data names the limit.
     pub const BATCH_REPLY_TOO_LARGE: i64 = -32011;
     /// The caller exceeded the rate of calls that a middleware of the server allows; the call was not started.
     pub const RATE_LIMITED: i64 = -32012;
@@ -136,6 +138,8 @@ impl fmt::Display for Detail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProtocolError {
     Parse,
+    /// The message is nested too deeply.
+    TooDeep(Setting),
     InvalidRequest(&'static str),
     MethodNotFound,
     InvalidParams(&'static str),
@@ -151,7 +155,10 @@ pub(crate) enum ProtocolError {
     NoRoomForReply(Setting),
     TooManyCalls(Setting),
     BatchTooLarge(Setting),
-    BatchReplyTooLarge,
+    /// The reply to an entry does not fit into that of its batch.
+    BatchReplyTooLarge(Setting),
+    /// The replies of a batch have no room in memory.
+    NoRoomForBatchReply(Setting),
     MemoryLimit(Setting),
 }
 
@@ -165,6 +172,7 @@ impl ProtocolError {
         let past = |limit| Some(Detail::Limit("the limit is ", limit, ""));
         match self {
             Self::Parse => (code::PARSE_ERROR, "Parse error", None),
+            Self::TooDeep(limit) => (code::PARSE_ERROR, "Parse error", past(limit)),
             Self::InvalidRequest(reason) => {
                 (code::INVALID_REQUEST, "Invalid Request", text(reason))
             }
@@ -194,8 +202,18 @@ impl ProtocolError {
                 (code::TOO_MANY_CALLS, "Too many calls", Some(reached))
             }
             Self::BatchTooLarge(limit) => (code::BATCH_TOO_LARGE, "Batch too large", past(limit)),
-            Self::BatchReplyTooLarge => {
-                (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None)
+            Self::BatchReplyTooLarge(limit) => (
+                code::BATCH_REPLY_TOO_LARGE,
+                "Batch reply too large",
+                past(limit),
+            ),
+            Self::NoRoomForBatchReply(limit) => {
+                let reached = Detail::Limit("", limit, " is reached");
+                (
+                    code::BATCH_REPLY_TOO_LARGE,
+                    "Batch reply too large",
+                    Some(reached),
+                )
             }
             Self::MemoryLimit(limit) => {
                 let after = " is reached: try again with fewer or smaller messages at once";

@@ -46,6 +46,15 @@ pub(crate) struct TapeBuffer(Tape<'static>);
 pub(crate) struct ParseError {
     /// The id of a message that starts as those of this crate's clients do.
     pub(crate) id: Option<u64>,
+    /// `true` if the message is nested too deeply.
+    pub(crate) is_too_deep: bool,
+}
+
+impl ParseError {
+    fn new(error: &simd_json::Error, id: Option<u64>) -> Self {
+        let is_too_deep = matches!(error.error(), simd_json::ErrorType::DepthLimitExceeded);
+        Self { id, is_too_deep }
+    }
 }
 
 impl Parser {
@@ -137,7 +146,7 @@ impl ParseBuffers {
         let mut document = Document::new(tape, text, None);
         let tape = &mut document.values.tape;
         simd_json::fill_tape_padded(message, len, &mut self.simd_json, tape)
-            .map_err(|_| ParseError { id: None })?;
+            .map_err(|error| ParseError::new(&error, None))?;
         steps::add(tape.0.len());
         Ok(document)
     }
@@ -163,7 +172,7 @@ impl ParseBuffers {
         // Read before parsing, which changes the bytes.
         let id = leading_id(message);
         self.parse(tape, message)
-            .map_err(|ParseError { .. }| ParseError { id })
+            .map_err(|error| ParseError { id, ..error })
     }
 
     /// Parses a large request. The copy of its text is in `copy`, and kept only if the tape does not hold all numbers exactly:
@@ -187,7 +196,7 @@ impl ParseBuffers {
         let mut document = Document::new(tape, &[], None);
         let values = &mut document.values;
         simd_json::fill_tape_padded(message, len, &mut self.simd_json, &mut values.tape)
-            .map_err(|_| ParseError { id })?;
+            .map_err(|error| ParseError::new(&error, id))?;
         steps::add(values.tape.0.len());
         if values.tape.0.iter().any(is_inexact) {
             values.text = copy;
@@ -226,7 +235,10 @@ impl ParseBuffers {
         let mut document = Document::new(tape, message, Some(found));
         let tape = &mut document.values.tape.0;
         let filled = self.strings.fill(message, tape);
-        filled.ok_or(ParseError { id: None })?;
+        filled.ok_or(ParseError {
+            id: None,
+            is_too_deep: false,
+        })?;
         steps::add(tape.len());
         Ok(document)
     }

@@ -8,6 +8,7 @@ use crate::codec::de::Mismatch;
 use crate::codec::envelope::{DATA, HEAD, RESULT, write_error};
 use crate::codec::error::{self, ErrorObject, Unwritable};
 use crate::codec::error_code::{ProtocolError, Setting, code};
+use crate::codec::escape::Escaped;
 use crate::codec::id::Id;
 use crate::codec::literals::META;
 use crate::codec::metadata::Metadata;
@@ -211,6 +212,23 @@ impl Reply {
             self.out.truncate(self.body);
             error.write_body(&mut self.out);
         }
+    }
+
+    /// Writes the error of a method that does not exist, with its name.
+    #[cold]
+    pub(crate) fn reject_unknown(&mut self, method: &str) {
+        if !self.expects_response {
+            return;
+        }
+        self.out.truncate(self.body);
+        write_error(&mut self.out, code::METHOD_NOT_FOUND, |out| {
+            ser::write_string("Method not found", out);
+        });
+        self.out.extend_from_slice(DATA);
+        let data = format_args!("there is no method `{}`", Escaped(method));
+        // Writing to memory does not fail.
+        let _ = ser::write_display(&data, &mut self.out);
+        self.out.extend_from_slice(b"}}");
     }
 
     /// Writes the reason why the call has no result.

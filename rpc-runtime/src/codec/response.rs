@@ -255,6 +255,7 @@ mod tests {
     fn every_protocol_error_is_a_response() {
         for error in [
             ProtocolError::Parse,
+            ProtocolError::TooDeep(Setting::new("max_levels", 9)),
             ProtocolError::InvalidRequest("why"),
             ProtocolError::MethodNotFound,
             ProtocolError::InvalidParams("why"),
@@ -269,7 +270,8 @@ mod tests {
             ProtocolError::MemoryLimit(Setting::new("max_memory", 7)),
             ProtocolError::TooManyCalls(Setting::new("max_calls", 4)),
             ProtocolError::BatchTooLarge(Setting::new("max_entries", 5)),
-            ProtocolError::BatchReplyTooLarge,
+            ProtocolError::BatchReplyTooLarge(Setting::new("max_bytes", 7)),
+            ProtocolError::NoRoomForBatchReply(Setting::new("max_memory", 8)),
         ] {
             let mut response = Vec::new();
             error.write(Id::String("é\""), &mut response);

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::codec::de::Elements;
-use crate::codec::error_code::ProtocolError;
+use crate::codec::error_code::{ProtocolError, Setting};
 use crate::codec::request::Request;
 use crate::memory::MemoryCharge;
 use crate::permit::{Permit, PermitSlot};
@@ -113,12 +113,19 @@ impl<R: Router> EntryReplies<'_, R> {
     fn collect(&mut self, entry: EntryBuffers) {
         self.left -= 1;
         let is_large = self.buffers.out.len() > RETAINED_ENTRY_BYTES;
-        let has_room = |bytes| self.connection.check_room_for_any(bytes).is_ok();
-        let limit = match is_large && !has_room(entry.reply.bytes().len()) {
-            true => 0,
-            false => self.connection.limits().max_response_bytes,
+        let full = match is_large {
+            true => self.connection.full_of_batch(entry.reply.bytes().len()),
+            false => None,
         };
-        self.buffers.collect(entry, limit, self.left);
+        let limit = self.connection.limits().max_response_bytes;
+        let setting = || Setting::new("max_response_bytes", limit);
+        let limit = match full {
+            Some(full) => (0, ProtocolError::NoRoomForBatchReply(full)),
+            None => (limit, ProtocolError::BatchReplyTooLarge(setting())),
+        };
+        if self.buffers.collect(entry, limit, self.left) {
+            self.connection.report_replaced(limit.1);
+        }
         let bytes = self.buffers.out.capacity();
         if bytes > RETAINED_ENTRY_BYTES {
             self.charge.set(bytes);

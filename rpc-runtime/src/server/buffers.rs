@@ -151,7 +151,7 @@ impl WorkerBuffers {
 }
 
 /// The approximate size of the reply to a rejected entry of a batch, in bytes.
-const REJECTED_ENTRY_BYTES: usize = 128;
+const REJECTED_ENTRY_BYTES: usize = 192;
 
 /// The maximum capacity, in bytes, of an entry's reply buffer that is kept for the next entry.
 pub(super) const RETAINED_ENTRY_BYTES: usize = 16 << 10;
@@ -205,17 +205,24 @@ impl BatchBuffers {
         }
     }
 
-    /// Appends an entry's reply to the array. Appends an error instead if the reply would leave no room for errors for the
-    /// `left` remaining entries.
-    pub(super) fn collect(&mut self, mut entry: EntryBuffers, limit: usize, left: usize) {
+    /// Appends an entry's reply to the array. Appends `error` instead, and returns `true`, if the reply would leave no room for
+    /// errors for the `left` remaining entries.
+    pub(super) fn collect(
+        &mut self,
+        mut entry: EntryBuffers,
+        (limit, error): (usize, ProtocolError),
+        left: usize,
+    ) -> bool {
         let reply = entry.reply.bytes();
+        let mut is_replaced = false;
         if !reply.is_empty() {
             self.out.push(if self.out.is_empty() { b'[' } else { b',' });
             if self.out.len() + reply.len() + left * REJECTED_ENTRY_BYTES < limit {
                 self.out.extend_from_slice(reply);
             } else {
                 self.out.extend_from_slice(entry.reply.head());
-                ProtocolError::BatchReplyTooLarge.write_body(&mut self.out);
+                error.write_body(&mut self.out);
+                is_replaced = true;
             }
         }
         // Only the first buffer keeps `RETAINED_ENTRY_BYTES`, since a batch may have a hundred entries.
@@ -226,5 +233,6 @@ impl BatchBuffers {
         entry.reply.shrink(retained);
         entry.context.shrink(retained);
         self.entries.push(entry);
+        is_replaced
     }
 }

@@ -39,6 +39,7 @@ impl<R: Router> CallSite<R> {
             ReceiveError::Lost => self.stream.reset(),
             ReceiveError::TimedOut { in_message } => {
                 self.stream.reset_with(close::TIMEOUT);
+                self.connection.report_read_timeout(in_message);
                 if in_message {
                     self.connection.abuse().record_timed_out_message();
                 }

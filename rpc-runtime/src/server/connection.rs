@@ -11,6 +11,7 @@ use crate::codec::error_code::{FullBudget, ProtocolError, Setting};
 use crate::codec::reply::Reply;
 use crate::codec::request::{CancelParams, Request};
 use crate::context::{ConnectionContext, Context};
+use crate::event::Limit;
 use crate::event_limit::LOGGED_WAIT;
 use crate::idle::{Activity, IdleWatch};
 use crate::limits::Limits;
@@ -181,6 +182,10 @@ impl<R: Router> ServerConnection<R> {
     /// Records that a worker of `stream` has ended because the stream is over.
     pub(super) fn worker_ended(&self, buffers: WorkerBuffers, stream: &Arc<ServerStream>) {
         let is_first = self.streams().remove(stream);
+        if is_first && stream.has_write_timed_out() {
+            let timeout = self.limits().write_timeout;
+            self.report_timeout(Limit::time("write_timeout", timeout));
+        }
         // A client that stops a stream after some items does not waste work. Streams that this side has reset are counted
         // elsewhere.
         let is_cancelled = stream.is_reset() && !stream.is_truncated();
@@ -192,6 +197,25 @@ impl<R: Router> ServerConnection<R> {
         if spare.len() < SPARE_BUFFERS {
             spare.push(buffers);
         }
+    }
+
+    /// Reports that a stream is reset because nothing was received in time.
+    #[cold]
+    pub(super) fn report_read_timeout(&self, in_message: bool) {
+        let Limits {
+            first_byte_timeout,
+            message_timeout,
+            ..
+        } = *self.limits();
+        self.report_timeout(match in_message {
+            true => Limit::time("message_timeout", message_timeout),
+            false => Limit::time("first_byte_timeout", first_byte_timeout),
+        });
+    }
+
+    fn report_timeout(&self, limit: Limit) {
+        let peer = self.context.peer.current();
+        self.shared.limit_reports().stream_timed_out(peer, limit);
     }
 
     /// Returns buffers for a new worker.
@@ -276,25 +300,37 @@ impl<R: Router> ServerConnection<R> {
     pub(super) fn check_room(&self, bytes: usize) -> Result<(), ProtocolError> {
         match bytes {
             ..=SMALL_REPLY_BYTES => Ok(()),
-            _ => self.check_room_for_any(bytes),
+            _ if self.memory.admits_reply(bytes) => Ok(()),
+            _ => {
+                let error = ProtocolError::NoRoomForReply(self.full_of_replies(bytes));
+                self.report_replaced(error);
+                Err(error)
+            }
         }
     }
 
-    /// Returns an error if the connection has no room for a reply or item of any size.
-    pub(super) fn check_room_for_any(&self, bytes: usize) -> Result<(), ProtocolError> {
+    /// Returns the limit that leaves no room for a reply of any size among those of its batch; `None` if there is room.
+    pub(super) fn full_of_batch(&self, bytes: usize) -> Option<Setting> {
         match self.memory.admits_reply(bytes) {
-            true => Ok(()),
-            false => Err(self.no_room_for_reply(bytes)),
+            true => None,
+            false => Some(self.full_of_replies(bytes)),
         }
     }
 
-    /// Reports that the connection has no room for a reply or item, and returns the error.
-    #[cold]
-    fn no_room_for_reply(&self, bytes: usize) -> ProtocolError {
+    fn full_of_replies(&self, bytes: usize) -> Setting {
         let full = self.memory.full_budget_of_replies(bytes);
-        let limit = self.memory.limit_of(full);
-        let error = ProtocolError::NoRoomForReply(limit);
+        self.memory.limit_of(full)
+    }
+
+    /// Reports that the error of a limit replaces a reply or item.
+    #[cold]
+    pub(super) fn report_replaced(&self, error: ProtocolError) {
         self.report_rejected(error);
+        let (ProtocolError::NoRoomForReply(limit) | ProtocolError::NoRoomForBatchReply(limit)) =
+            error
+        else {
+            return;
+        };
         // One event for each connection, since a client can cause many.
         if !self.has_dropped_reply.swap(true, Ordering::Relaxed) {
             let peer = self.context.peer.current();
@@ -307,7 +343,6 @@ impl<R: Router> ServerConnection<R> {
                 "replies dropped at the memory limit"
             );
         }
-        error
     }
 
     /// Returns a permit if one is available at once.
@@ -385,11 +420,14 @@ impl<R: Router> ServerConnection<R> {
     #[cold]
     pub(super) fn report_rejected(&self, error: ProtocolError) {
         let limit = match error {
-            ProtocolError::RequestTooLarge(limit)
+            ProtocolError::TooDeep(limit)
+            | ProtocolError::RequestTooLarge(limit)
             | ProtocolError::ReplyTooLarge(limit)
             | ProtocolError::TooManyCalls(limit)
             | ProtocolError::BatchTooLarge(limit)
             | ProtocolError::NoRoomForReply(limit)
+            | ProtocolError::BatchReplyTooLarge(limit)
+            | ProtocolError::NoRoomForBatchReply(limit)
             | ProtocolError::MemoryLimit(limit) => limit,
             _ => return,
         };
@@ -401,6 +439,10 @@ impl<R: Router> ServerConnection<R> {
     pub(super) fn request_too_large(&self) -> ProtocolError {
         let limit = self.limits().max_request_bytes;
         ProtocolError::RequestTooLarge(Setting::new("max_request_bytes", limit))
+    }
+
+    pub(super) fn too_deep(&self) -> ProtocolError {
+        ProtocolError::TooDeep(Setting::new("max_depth", self.limits().max_depth))
     }
 
     pub(super) fn batch_too_large(&self) -> ProtocolError {

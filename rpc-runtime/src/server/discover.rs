@@ -29,7 +29,7 @@ impl DiscoverReply {
     /// Writes the reply to `rpc.discover`. `context` creates the context of the call.
     pub(super) fn answer<R: Router>(&self, context: impl FnOnce() -> Context, reply: &mut Reply) {
         if self.discovery.is_off {
-            return reply.reject(ProtocolError::MethodNotFound);
+            return reply.reject_unknown("rpc.discover");
         }
         if let Err(fault) = self.authorize(context) {
             return reply.fault(&fault);

@@ -61,7 +61,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
     let connection = &site.connection;
     match connection.find(request.method) {
         None if R::UNKNOWN.is_none() || connection.is_draining() => {
-            reply.reject(ProtocolError::MethodNotFound);
+            reply.reject_unknown(request.method);
         }
         None => {
             return R::UNKNOWN.map(|method| PreparedCall {
@@ -108,7 +108,7 @@ fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut 
                 "`rpc.cancel` takes the id of a call",
             )),
         },
-        _ => reply.reject(ProtocolError::MethodNotFound),
+        method => reply.reject_unknown(method),
     }
 }
 
@@ -265,7 +265,10 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
                     // middleware has replaced.
                     reply.begin(request.id);
                 }
-                reply.fault(&fault);
+                match fault.0 {
+                    FaultKind::UnknownMethod => reply.reject_unknown(self.call.request.method),
+                    _ => reply.fault(&fault),
+                }
             }
             Err(reason) => {
                 match &reason {

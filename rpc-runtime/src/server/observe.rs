@@ -9,6 +9,9 @@ use crate::event_limit::EventLimit;
 use crate::memory::{IN_TOTAL, PER_CONNECTION};
 use crate::sync::{Mutex, lock};
 
+/// The name of the idle timeout. The sides of a connection use the shorter of their settings.
+const IDLE_TIMEOUT: &str = "TransportSettings::idle_timeout";
+
 /// An open connection. Reports the end of the connection when it is dropped.
 pub(super) struct OpenReport<'s> {
     events: &'s EventHook,
@@ -46,10 +49,14 @@ impl Drop for OpenReport<'_> {
 #[derive(Debug, Default)]
 pub(super) struct LimitReports {
     events: EventHook,
-    /// Counts the log events of each limit, by its name.
-    waits: Mutex<Vec<(&'static str, EventLimit)>>,
-    rejections: Mutex<Vec<(&'static str, EventLimit)>>,
+    waits: EventCounts,
+    rejections: EventCounts,
+    timeouts: EventCounts,
+    closed: EventCounts,
 }
+
+/// Counts the log events of each limit, by its name.
+type EventCounts = Mutex<Vec<(&'static str, EventLimit)>>;
 
 impl LimitReports {
     pub(super) fn new(events: EventHook) -> Self {
@@ -83,7 +90,7 @@ impl LimitReports {
             return;
         }
         if let Some((calls, total)) = count(&self.rejections, limit.name) {
-            let Limit { name, value } = limit;
+            let Limit { name, value, .. } = limit;
             tracing::warn!(
                 target: "rpc_runtime::server",
                 peer = peer.map(tracing::field::display),
@@ -91,13 +98,46 @@ impl LimitReports {
             );
         }
     }
+
+    /// Reports that a stream was reset at a limit of time.
+    #[cold]
+    pub(super) fn stream_timed_out(&self, peer: Option<SocketAddr>, limit: Limit) {
+        self.events.emit(&Event::StreamTimedOut { limit });
+        if let Some((streams, total)) = count(&self.timeouts, limit.name) {
+            let Limit { name, value, .. } = limit;
+            tracing::warn!(
+                target: "rpc_runtime::server",
+                peer = peer.map(tracing::field::display), limit = name, setting = value, streams, total, "streams timed out"
+            );
+        }
+    }
+
+    /// Logs that a connection ended at the idle timeout.
+    #[cold]
+    pub(super) fn connection_timed_out(&self, peer: Option<SocketAddr>) {
+        if let Some((connections, total)) = count(&self.closed, IDLE_TIMEOUT) {
+            tracing::info!(
+                target: "rpc_runtime::server",
+                peer = peer.map(tracing::field::display), limit = IDLE_TIMEOUT, connections, total, "connections timed out"
+            );
+        }
+    }
+
+    /// Logs that a connection is closed because of the work that its client wasted.
+    #[cold]
+    pub(super) fn excessive_load(&self, peer: Option<SocketAddr>, limit: Limit) {
+        if let Some((connections, total)) = count(&self.closed, limit.name) {
+            let Limit { name, value, .. } = limit;
+            tracing::warn!(
+                target: "rpc_runtime::server",
+                peer = peer.map(tracing::field::display), limit = name, setting = value, connections, total, "connections closed for excessive load"
+            );
+        }
+    }
 }
 
 /// Counts an occurrence. Returns the number since the last log event and in total, if another log event is due.
-fn count(
-    counts: &Mutex<Vec<(&'static str, EventLimit)>>,
-    name: &'static str,
-) -> Option<(u64, u64)> {
+fn count(counts: &EventCounts, name: &'static str) -> Option<(u64, u64)> {
     let mut counts = lock(counts);
     let index = counts.iter().position(|(of, _)| *of == name);
     let index = index.unwrap_or_else(|| {
@@ -122,7 +162,7 @@ impl WaitReport<'_> {
     #[cold]
     pub(super) fn log(&self, peer: Option<SocketAddr>) {
         if let Some((calls, total)) = count(&self.reports.waits, self.limit.name) {
-            let Limit { name, value } = self.limit;
+            let Limit { name, value, .. } = self.limit;
             let waited = self.since.elapsed().as_secs_f64();
             tracing::warn!(
                 target: "rpc_runtime::server",

@@ -319,7 +319,10 @@ fn parse<'p, 'de, R: Router>(
     let (id, error) = match line {
         Line::Message | Line::Partial => match parse(message) {
             Ok(document) => return Some(document),
-            Err(ParseError { id }) => (id, ProtocolError::Parse),
+            Err(ParseError { id, is_too_deep }) => match is_too_deep {
+                true => (id, site.connection.too_deep()),
+                false => (id, ProtocolError::Parse),
+            },
         },
         Line::TooLarge => (leading_id(message), site.connection.request_too_large()),
         Line::Discarded(full) => (leading_id(message), site.connection.memory_limit(full)),

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::client::callback::{Callback, IntoServePeer, ServePeer};
-use crate::codec::escape::Escaped;
+use crate::codec::escape::EscapedMessage;
 use crate::context::{ConnectionContext, Extensions, PeerAddress};
 use crate::description::discover::DiscoverOptions;
-use crate::event::{CloseReason, EventHook};
+use crate::event::{CloseReason, EventHook, Limit};
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::server::connection::ServerConnection;
@@ -118,20 +118,25 @@ impl<R: Router> OpenConnection<R> {
         let shared = Arc::clone(connection.shared());
         let accepted = is_accepted.then(|| transport.remote_address());
         let mut report = OpenReport::new(shared.limit_reports().events(), accepted.flatten());
-        let peer = || context.peer.current().map(tracing::field::display);
+        let peer = || context.peer.current();
+        let reports = shared.limit_reports();
         let reason = tokio::select! {
             lost = accept_streams(&connection, &transport) => {
-                tracing::debug!(target: "rpc_runtime::server", peer = peer(), lost = %Escaped(&lost), "connection ended");
+                tracing::debug!(target: "rpc_runtime::server", peer = peer().map(tracing::field::display), lost = %EscapedMessage(&lost), "connection ended");
+                if lost == ConnectionError::TimedOut {
+                    reports.connection_timed_out(peer());
+                }
                 close_reason(&lost)
             }
-            () = connection.abuse().exceeded() => {
-                tracing::warn!(target: "rpc_runtime::server", peer = peer(), "connection closed for excessive load");
-                transport.close(close::EXCESSIVE_LOAD, "excessive load");
+            limit = connection.abuse().exceeded() => {
+                reports.excessive_load(peer(), limit.into());
+                let reason = format!("excessive load: {} is exceeded", Limit::from(limit));
+                transport.close(close::EXCESSIVE_LOAD, &reason);
                 CloseReason::ExcessiveLoad
             }
             () = connection.release_buffers() => CloseReason::Lost,
             () = drain(&connection, &transport, &callback) => {
-                tracing::debug!(target: "rpc_runtime::server", peer = peer(), "connection drained");
+                tracing::debug!(target: "rpc_runtime::server", peer = peer().map(tracing::field::display), "connection drained");
                 CloseReason::Shutdown
             }
         };

@@ -73,6 +73,8 @@ struct StreamState {
     is_ended: bool,
     /// `true` if this side reset the stream, so that replies may be missing.
     is_truncated: bool,
+    /// `true` if the peer read no replies in time.
+    has_write_timed_out: bool,
 }
 
 /// The reason why a parked worker stops waiting without a receiver.
@@ -385,6 +387,7 @@ impl ServerStream {
             Ok(()) => self.reset_locked(&mut state, close::CANCELLED),
             Err(code) => {
                 state.is_truncated |= code == close::TIMEOUT;
+                state.has_write_timed_out |= code == close::TIMEOUT;
                 self.reset_locked(&mut state, code);
             }
         }
@@ -469,6 +472,11 @@ impl ServerStream {
     /// Returns `true` if this side reset the stream although the peer may wait for replies.
     pub(super) fn is_truncated(&self) -> bool {
         self.state().is_truncated
+    }
+
+    /// Returns `true` if this side reset the stream because the peer read no replies in time.
+    pub(super) fn has_write_timed_out(&self) -> bool {
+        self.state().has_write_timed_out
     }
 
     /// Resolves when the stream is reset, by either side.

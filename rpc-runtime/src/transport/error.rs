@@ -59,7 +59,9 @@ pub enum ConnectionError {
     #[error("closed by this side")]
     ClosedHere,
     /// The idle timeout passed without a packet from the peer.
-    #[error("the other side fell silent")]
+    #[error(
+        "the other side fell silent for the idle timeout (`TransportSettings::idle_timeout` of either side)"
+    )]
     TimedOut,
     /// The peer has lost the state of the connection, because it was restarted.
     #[error("the other side was restarted")]
@@ -99,12 +101,23 @@ fn reason_suffix(reason: &str) -> String {
 /// The reason why a stream ended early.
 #[derive(Debug, Clone, Error)]
 pub(crate) enum StreamLost {
-    #[error("the stream was reset (code {0:#x})")]
+    #[error("the stream was reset (code {code:#x}{limit})", code = .0, limit = limit_of(*.0))]
     Reset(u64),
-    #[error("the stream was stopped (code {0:#x})")]
+    #[error("the stream was stopped (code {code:#x}{limit})", code = .0, limit = limit_of(*.0))]
     Stopped(u64),
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+}
+
+/// Names the limits at which a peer resets a stream with this code.
+fn limit_of(code: u64) -> &'static str {
+    match code == u64::from(close::TIMEOUT) {
+        true => {
+            ": one of the server's `Limits` of time was reached, `first_byte_timeout`, `message_timeout` or `write_timeout`, and \
+             its log says which"
+        }
+        false => "",
+    }
 }
 
 /// Converts the error for a connection that carries only one stream.

@@ -235,7 +235,7 @@ async fn lazy_client_that_is_closed_before_its_first_call_never_connects() {
         "{state:?}"
     );
     let error = soon(client.ready()).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Refused(_)), "{error:?}");
+    assert!(matches!(error, ConnectError::Closed(_)), "{error:?}");
 }
 
 #[tokio::test]

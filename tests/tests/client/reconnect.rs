@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rpc_runtime::event::Event;
 use rpc_runtime::{
     Call, CallError, Client, ClientBuilder, ConnectError, ConnectionError, ConnectionState,
     Execution, Identity, Server, ServerHandle, Service, Trust, rpc,
 };
+use tests::log::Log;
 use tests::peer::RawServer;
 use tests::support::{current_thread, soon};
 use tokio::net::UdpSocket;
@@ -636,16 +638,34 @@ async fn idempotent_call_is_sent_at_most_three_times() {
 }
 
 #[tokio::test]
-async fn retries_stop_when_the_budget_is_spent() {
-    let (harness, server, desk, _client) = Harness::connected().await;
+async fn call_that_is_not_retried_says_that_the_budget_is_spent() {
+    let log = Log::default();
+    let _recording = log.record();
+    let (harness, server) = Harness::new();
+    let exhausted = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&exhausted);
+    let builder = harness.builder().on_event(move |event| {
+        if let Event::RetryBudgetExhausted { .. } = event {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let (desk, _client) = harness.connect(builder).await;
     let mut calls: JoinSet<_> = (0..13).map(|_| desk.read()).collect();
     harness.holding(13).await;
     shut(server).await;
     let _server = harness.open();
     for _ in 0..3 {
         let failed = soon(calls.join_next()).await.unwrap().unwrap();
+        let text = failed.as_ref().unwrap_err().to_string();
+        assert!(
+            text.contains("its budget of 10 retries is used up"),
+            "{text}"
+        );
         assert_execution(failed, Execution::MayHaveExecuted);
     }
+    assert_eq!(exhausted.load(Ordering::Relaxed), 3);
+    // One event a second.
+    assert_eq!(log.count("calls not retried"), 1);
     harness.holding(10).await;
     harness.clerk.0.go_on.add_permits(10);
     while let Some(call) = soon(calls.join_next()).await {
@@ -667,6 +687,7 @@ async fn retried_call_keeps_its_timeout() {
             Err(CallError::Connection {
                 execution: Execution::MayHaveExecuted,
                 reason: ConnectionError::NotConnected(_),
+                ..
             })
         ),
         "{late:?}"

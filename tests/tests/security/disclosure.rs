@@ -1,17 +1,13 @@
 //! Error responses disclose no internals, and logs show text of peers escaped.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
 
 use rpc_runtime::{Limits, RawService, rpc};
 use serde::{Deserialize, Serialize, Serializer};
+use tests::log::Log;
 use tests::message::call;
 use tests::peer::RawClient;
 use tests::support::{TestServer, eventually};
-use tracing::field::{Field, Visit};
-use tracing::span;
-use tracing::{Event, Metadata, Subscriber};
 
 /// Types whose names must not be disclosed to callers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -197,55 +193,6 @@ async fn error_response_discloses_no_internals() {
     assert!(refused > 300, "{refused}");
 }
 
-/// Records the levels and the fields of the events of the runtime.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    pub(crate) fn has(&self, text: &str) -> bool {
-        let fields = self.0.lock().unwrap();
-        fields.iter().any(|field| field.contains(text))
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("rpc_runtime")
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let mut recorded = self.0.lock().unwrap();
-        recorded.push(event.metadata().level().to_string());
-        recorded.extend(fields.0);
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// Strings without any escaping, as some subscribers write them.
-#[derive(Default)]
-struct Fields(Vec<String>);
-
-impl Visit for Fields {
-    fn record_str(&mut self, _: &Field, value: &str) {
-        self.0.push(value.to_owned());
-    }
-
-    fn record_debug(&mut self, _: &Field, value: &dyn fmt::Debug) {
-        let mut text = String::new();
-        write!(text, "{value:?}").unwrap();
-        self.0.push(text);
-    }
-}
-
 /// Returns long text with control characters.
 fn nasty() -> String {
     "\n\x1b[2J\u{202e}forged \u{7f}".repeat(100)
@@ -254,11 +201,7 @@ fn nasty() -> String {
 #[tokio::test]
 async fn text_of_a_peer_is_logged_escaped_and_truncated() {
     let log = Log::default();
-    // The subscriber is set for this thread only, which also runs the server, because other tests of the process log, too.
-    // While a process has a single subscriber, the first thread that reaches an event decides for all threads whether it is
-    // recorded, so this test sets a second subscriber.
-    let _subscribed = tracing::subscriber::set_default(log.clone());
-    let _second = tracing::Dispatch::new(Log::default());
+    let _recording = log.record();
     let server = TestServer::start(VaultServer::new(Bank), Limits::default());
     let connection = RawClient::connect(&server).await;
     for method in ["panics".to_owned(), nasty()] {
@@ -271,9 +214,11 @@ async fn text_of_a_peer_is_logged_escaped_and_truncated() {
     eventually(|| log.has("closed by the other side")).await;
 
     assert!(log.has("panicked: secret"));
-    let fields = log.0.lock().unwrap();
+    // Text of this side around that of the peer is not truncated.
+    let around = "closed by the other side (code 0x1: )".len();
+    let fields = log.fields();
     for field in fields.iter() {
-        assert!(field.len() <= 128 + "…".len(), "{field:?}");
+        assert!(field.len() <= 128 + "…".len() + around, "{field:?}");
         let is_plain = |c: char| c == '…' || (c.is_ascii() && !c.is_ascii_control());
         assert!(field.chars().all(is_plain), "{field:?}");
         assert!(!field.starts_with("Some("), "{field:?}");
@@ -283,8 +228,7 @@ async fn text_of_a_peer_is_logged_escaped_and_truncated() {
 #[tokio::test]
 async fn refused_connections_are_logged_with_the_limit_and_its_setting() {
     let log = Log::default();
-    let _subscribed = tracing::subscriber::set_default(log.clone());
-    let _second = tracing::Dispatch::new(Log::default());
+    let _recording = log.record();
     let limits = Limits {
         max_connections_per_address: 1,
         ..Limits::default()

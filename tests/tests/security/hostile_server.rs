@@ -459,7 +459,9 @@ async fn reason_of_a_shutdown_is_truncated() {
         .write_line(error(called["id"].clone(), -32003, &text))
         .await;
     match soon(call).await.unwrap() {
-        Err(CallError::Connection { execution, reason }) => {
+        Err(CallError::Connection {
+            execution, reason, ..
+        }) => {
             assert_eq!(execution, Execution::NotExecuted);
             assert!(reason.to_string().len() < 300, "{reason}");
         }

@@ -184,7 +184,10 @@ async fn show_calls(shown: &Shown, identity: Identity) {
     shown.add("ServerHandle", &handle);
     handle.shutdown(Duration::ZERO).await;
     let lost = soon(client.call::<u32, _>("open", &()).no_retry()).await;
-    let Err(CallError::Connection { execution, reason }) = lost else {
+    let Err(CallError::Connection {
+        execution, reason, ..
+    }) = lost
+    else {
         panic!("{lost:?}");
     };
     shown.add("Execution", &execution);

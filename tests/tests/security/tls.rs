@@ -6,11 +6,10 @@ use rpc_runtime::tls::{Certificate, TlsError, UntrustedReason};
 use rpc_runtime::{
     BindError, Client, ConnectError, Context, Identity, Server, ServerBuilder, Trust, rpc,
 };
+use tests::log::Log;
 use tests::message::call_line;
 use tests::peer::{RawClient, RawConnection, RawServer};
 use tests::support::soon;
-
-use crate::disclosure::Log;
 
 #[rpc]
 trait Greeter {
@@ -341,7 +340,7 @@ async fn server_without_the_key_of_a_pinned_certificate_is_rejected() {
     for trust in ways(&pinned) {
         let refused = connect(trust, "localhost", port).await;
         assert!(
-            matches!(refused, Err(ConnectError::Refused(_))),
+            matches!(refused, Err(ConnectError::Refused { .. })),
             "{refused:?}"
         );
     }
@@ -393,7 +392,7 @@ async fn server_of_another_protocol_is_rejected() {
     let refused = soon(server.client().connect(server.address())).await;
     assert!(soon(accepting).await.unwrap().is_err());
     assert!(
-        matches!(refused, Err(ConnectError::Protocol)),
+        matches!(refused, Err(ConnectError::Protocol { .. })),
         "{refused:?}"
     );
 }
@@ -406,7 +405,10 @@ async fn connect_to_a_silent_address_times_out() {
         .trust(trust)
         .connect_timeout(std::time::Duration::from_millis(50));
     let refused = soon(builder.connect(silent.local_addr().unwrap())).await;
-    assert!(matches!(refused, Err(ConnectError::Timeout)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ConnectError::Timeout { .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -755,8 +757,7 @@ async fn faults_of_a_servers_own_certificate_are_returned_and_logged() {
     ];
     for (params, expected) in cases {
         let log = Log::default();
-        let _subscribed = tracing::subscriber::set_default(log.clone());
-        let _second = tracing::Dispatch::new(Log::default());
+        let _recording = log.record();
         let identity = self_signed(&params);
         let faults = identity.server_faults();
         assert_eq!(faults.len(), expected.len(), "{faults:?}");
@@ -776,7 +777,7 @@ async fn faults_of_a_servers_own_certificate_are_returned_and_logged() {
 
         let server_of_another = Server::builder(sound).bind("127.0.0.1:0").unwrap();
         let log = Log::default();
-        let _subscribed = tracing::subscriber::set_default(log.clone());
+        let _recording = log.record();
         server_of_another.handle().set_identity(identity.clone());
         assert_eq!(logged(&log), !expected.is_empty());
         drop(server);

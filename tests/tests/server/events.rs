@@ -8,6 +8,8 @@ use rpc_runtime::event::{CloseReason, Event, HandshakeFailure};
 use rpc_runtime::{
     CallError, Client, Identity, Limits, RpcError, Stream, TransportSettings, Trust, code, rpc,
 };
+use tests::log::Log;
+use tests::peer::{RawClient, RawServer, TIMED_OUT};
 use tests::support::{TestServer, eventually, soon};
 use tokio::sync::Semaphore;
 
@@ -68,6 +70,8 @@ impl Events {
                 Event::StreamWaitEnded {
                     limit, has_opened, ..
                 } => format!("stream waited: {limit} {has_opened}"),
+                Event::StreamTimedOut { limit, .. } => format!("timed out: {limit}"),
+                Event::ReplyDiscarded { limit, .. } => format!("discarded: {limit}"),
                 Event::Connected { .. } => "connected".into(),
                 Event::Disconnected { .. } => "disconnected".into(),
                 event => format!("{event:?}"),
@@ -347,4 +351,175 @@ async fn panic_of_the_function_for_events_affects_no_connection() {
     });
     let desk = DeskClient::new(server.connect().await);
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn stream_that_times_out_is_reported_with_its_limit() {
+    let log = Log::default();
+    let _recording = log.record();
+    let limits = Limits {
+        first_byte_timeout: Duration::from_millis(50),
+        message_timeout: Duration::from_millis(60),
+        write_timeout: Duration::from_millis(70),
+        ..Limits::default()
+    };
+    let (server, events) = server(&Clerk::new(), limits);
+    let connection = RawClient::connect_with_small_window(&server).await;
+    events.expect(["opened"]).await;
+    for (sent, limit) in [
+        ("{", "message_timeout (60 ms)"),
+        ("", "first_byte_timeout (50 ms)"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"text","params":[300000]}"#,
+            "write_timeout (70 ms)",
+        ),
+    ] {
+        let mut stream = connection.send(sent).await;
+        if sent.is_empty() {
+            // The server learns of the stream with the next one.
+            connection.exchange("\n").await;
+        } else if sent.len() > 1 {
+            stream.write("\n").await;
+        }
+        events.expect([&format!("timed out: {limit}")]).await;
+        let name = limit.split(' ').next().unwrap();
+        assert!(log.has(name), "{name}");
+    }
+    assert_eq!(log.count("streams timed out"), 3);
+}
+
+#[tokio::test]
+async fn message_that_is_nested_too_deeply_names_its_limit() {
+    let (server, events) = server(&Clerk::new(), Limits::default());
+    let connection = RawClient::connect(&server).await;
+    let replies = connection.exchange("[".repeat(129) + "\n").await;
+    assert_eq!(
+        replies[0]["error"]["data"], "the limit is max_depth (128)",
+        "{replies:?}"
+    );
+    events
+        .expect(["opened", "rejected: max_depth (128) -32700"])
+        .await;
+}
+
+#[tokio::test]
+async fn reply_left_out_of_a_batch_names_its_limit() {
+    let limits = Limits {
+        max_response_bytes: 2 << 10,
+        ..Limits::default()
+    };
+    let (server, events) = server(&Clerk::new(), limits);
+    let client = server.connect().await;
+    let desk = DeskClient::new(client.clone());
+    let mut batch = client.batch();
+    let entries = [batch.call(desk.text(1000)), batch.call(desk.text(1000))];
+    let mut replies = soon(batch.send()).await.unwrap();
+    let [first, second] = entries.map(|entry| replies.take(entry));
+    assert_eq!(first.unwrap().len(), 1000);
+    let limit = r#""the limit is max_response_bytes (2048)""#.to_owned();
+    let second = data(second.unwrap_err());
+    assert_eq!(second, (Some(code::BATCH_REPLY_TOO_LARGE), Some(limit)));
+    events
+        .expect(["opened", "rejected: max_response_bytes (2048) -32011"])
+        .await;
+}
+
+#[tokio::test]
+async fn batch_without_room_has_the_same_code_in_the_reply_and_the_event() {
+    let limits = Limits {
+        max_memory_bytes_per_connection: 256 << 10,
+        ..Limits::default()
+    };
+    let (server, events) = server(&Clerk::new(), limits);
+    let client = server.connect().await;
+    let desk = DeskClient::new(client.clone());
+    let mut batch = client.batch();
+    let entries: Vec<_> = (0..60).map(|_| batch.call(desk.text(14 << 10))).collect();
+    let mut replies = soon(batch.send()).await.unwrap();
+    let failed: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| replies.take(entry).err().map(data))
+        .collect();
+    assert!(!failed.is_empty());
+    let limit = r#""max_memory_bytes_per_connection (262144) is reached""#.to_owned();
+    for failed in &failed {
+        let expected = (Some(code::BATCH_REPLY_TOO_LARGE), Some(limit.clone()));
+        assert_eq!(*failed, expected);
+    }
+    let rejected = "rejected: max_memory_bytes_per_connection (262144) -32011";
+    let events = events.take();
+    let rejected = events.iter().filter(|event| *event == rejected).count();
+    assert_eq!(rejected, failed.len(), "{events:?}");
+}
+
+#[tokio::test]
+async fn reply_that_is_larger_than_the_client_accepts_names_the_setting() {
+    let (server, _) = server(&Clerk::new(), Limits::default());
+    let events = Events::default();
+    let client = server.client().max_response_bytes(1 << 10);
+    let client = client.on_event(events.recorder());
+    let desk = DeskClient::new(soon(client.connect(server.address)).await.unwrap());
+    for is_dedicated in [false, true] {
+        let call = desk.text(2 << 10);
+        let call = match is_dedicated {
+            true => call.dedicated_stream(),
+            false => call,
+        };
+        let error = soon(call).await.unwrap_err().to_string();
+        assert!(error.contains("1024 bytes"), "{error}");
+        assert!(
+            error.contains("`ClientBuilder::max_response_bytes`"),
+            "{error}"
+        );
+    }
+    let discarded = "discarded: ClientBuilder::max_response_bytes (1024)";
+    events.expect(["connected", discarded, discarded]).await;
+}
+
+#[tokio::test]
+async fn stream_that_timed_out_names_the_limits_of_time_in_the_error() {
+    let server = RawServer::start();
+    let (client, connection) = server.meet(server.client().reconnect(false)).await;
+    let call = tokio::spawn(DeskClient::new(client).add(1, 2).into_future());
+    let (mut stream, _) = connection.accept_call().await;
+    stream.reset(TIMED_OUT);
+    let error = soon(call).await.unwrap().unwrap_err().to_string();
+    for limit in ["first_byte_timeout", "message_timeout", "write_timeout"] {
+        assert!(error.contains(limit), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn error_of_an_unknown_method_has_its_name_escaped_and_bounded() {
+    let (server, _) = server(&Clerk::new(), Limits::default());
+    let client = server.connect().await;
+    let long = "subtract\n".repeat(100);
+    let escaped = "subtract\\\\n".repeat(12) + "subtract…";
+    for (method, shown) in [("subtract", "subtract"), (&long, &escaped)] {
+        let error = soon(client.call::<i64, _>(method, &(1, 2))).await;
+        let data_of = data(error.unwrap_err());
+        let expected = format!("\"there is no method `{shown}`\"");
+        assert_eq!(data_of, (Some(code::METHOD_NOT_FOUND), Some(expected)));
+    }
+}
+
+#[tokio::test]
+async fn client_that_cannot_connect_warns_once_with_the_whole_reason() {
+    let log = Log::default();
+    let _recording = log.record();
+    let limits = Limits {
+        max_connections_per_address: 1,
+        ..Limits::default()
+    };
+    let (server, _) = server(&Clerk::new(), limits);
+    let _first = server.connect().await;
+    let pause = Duration::from_millis(1);
+    let client = server.client().reconnect_backoff(pause, pause);
+    let client = client.connect_lazy(server.address).unwrap();
+    let refused = soon(client.ready()).await.unwrap_err().to_string();
+    assert!(refused.contains(&server.address.to_string()), "{refused}");
+    eventually(|| log.count("attempt to connect failed") > 3).await;
+    assert_eq!(log.count("cannot connect"), 1);
+    // The last words of the text.
+    assert!(log.has("or raise the limit that the log of the server names"));
 }

@@ -300,7 +300,9 @@ async fn stream_that_ran_is_never_reported_as_not_executed() {
                         execution: Execution::MayHaveExecuted,
                         ..
                     } => unknown += 1,
-                    CallError::Connection { execution, reason } => {
+                    CallError::Connection {
+                        execution, reason, ..
+                    } => {
                         not_executed += 1;
                         assert!(!ran, "{line} ran and was told {execution:?} {reason}");
                     }

@@ -5,17 +5,19 @@ use std::path::Path;
 use crate::{code, read, root, sources};
 
 /// Fields that are not escaped, with the reason.
-const BOUNDED: [(&str, &str); 66] = [
+const BOUNDED: [(&str, &str); 70] = [
     // Addresses.
-    ("serve.rs", "peer = peer()"),
+    ("serve.rs", "peer = peer().map(tracing::field::display)"),
     ("invoke.rs", "peer"),
     ("connection.rs", "peer = peer.map(tracing::field::display)"),
-    (
-        "reply_budget.rs",
-        "peer = peer.map(tracing::field::display)",
-    ),
-    ("reply_budget.rs", "held = self.memory.used()"),
-    ("reply_budget.rs", "setting = limit"),
+    ("observe.rs", "peer = peer.map(tracing::field::display)"),
+    ("observe.rs", "limit = IDLE_TIMEOUT"),
+    ("observe.rs", "streams"),
+    ("observe.rs", "connections"),
+    ("observe.rs", "replies"),
+    ("budget.rs", "calls"),
+    ("budget.rs", "total"),
+    ("reconnect.rs", "failed"),
     ("rejections.rs", "%client"),
     // An id that is a number, the start of a line, escaped, and a count.
     ("mux_stream.rs", "id"),
@@ -42,13 +44,12 @@ const BOUNDED: [(&str, &str); 66] = [
     ("observe.rs", "waited"),
     // A constant text: the rule that the metadata breaks.
     ("response_metadata.rs", "reason"),
-    // An enum without fields.
-    ("accept.rs", "?reason"),
     // The name of a method that was found.
     ("invoke.rs", "method"),
     // Variables of type `Escaped`.
     ("invoke.rs", "%reason"),
     ("reconnect.rs", "%server"),
+    ("reconnect.rs", "%error"),
     // Parts of the description of the service, and values of bounded length.
     ("trace.rs", "rpc.service = call.service().name"),
     ("trace.rs", "rpc.method = method.name"),
@@ -164,7 +165,10 @@ fn is_bounded(path: &Path, argument: &str) -> bool {
     // `target: "…"` and `parent: …` are not fields.
     let is_field = !argument.starts_with("target:") && !argument.starts_with("parent:");
     let is_constant = value.starts_with('"') || value == "Empty" || !is_field;
-    is_constant || value.starts_with("%Escaped(") || BOUNDED.contains(&(file, argument))
+    is_constant
+        || value.starts_with("%Escaped(")
+        || value.starts_with("%EscapedMessage(")
+        || BOUNDED.contains(&(file, argument))
 }
 
 #[test]

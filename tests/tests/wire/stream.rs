@@ -1246,7 +1246,11 @@ mod limits {
         let replies = setup.connection.exchange(line(json!(batch))).await;
         let expected = json!([
             result(1, "x".repeat(500)),
-            error(2, -32011, "Batch reply too large"),
+            error_of_limit(
+                2,
+                (-32011, "Batch reply too large"),
+                "max_response_bytes (1000)"
+            ),
             result(3, "x".repeat(100)),
         ]);
         assert_eq!(replies, [expected]);

@@ -169,6 +169,7 @@ mod tests {
     fn errors_that_do_not_concern_the_server_are_ignored() {
         let lost = Error::Connection {
             execution: Execution::MayHaveExecuted,
+            retries_exhausted: false,
             reason: ConnectionError::Reset,
         };
         for end in [lost, Error::Cancelled, Error::Encode(String::new())] {

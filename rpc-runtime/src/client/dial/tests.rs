@@ -46,7 +46,7 @@ async fn dial(
         Ok(Ok(Some(connection))) => Ok(connection.remote_address().unwrap()),
         Ok(Err(error)) => Err(error),
         Ok(Ok(None)) => Err(failure.of_all()),
-        Err(_) => Err(failure.of_some()),
+        Err(_) => Err(failure.of_some(&dialer.address)),
     }
 }
 
@@ -91,7 +91,10 @@ async fn addresses_that_do_not_answer_end_with_a_timeout() {
     let limit = Duration::from_millis(400);
     let failed = dial(&dialer(trust), &[nothing, nothing], limit).await;
     let error = failed.unwrap_err();
-    assert!(matches!(error, ConnectError::Timeout), "{error:?}");
+    assert!(
+        matches!(&error, ConnectError::Timeout { server } if server.starts_with("127.0.0.1:")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -107,9 +110,17 @@ async fn server_name_that_no_certificate_can_have_fails_without_further_attempts
 #[test]
 fn most_informative_error_is_kept() {
     let untrusted = || ConnectError::Untrusted(UntrustedReason::UnknownIssuer);
-    let refused = || ConnectError::Refused(ConnectionError::Reset);
+    let refused = || ConnectError::Refused {
+        server: "localhost:1".into(),
+        reason: ConnectionError::Reset,
+    };
     let mut failure = Failure::default();
-    for error in [ConnectError::Timeout, refused(), untrusted(), refused()] {
+    for error in [
+        ConnectError::timeout(&"localhost:1"),
+        refused(),
+        untrusted(),
+        refused(),
+    ] {
         assert!(failure.add(error));
     }
     assert!(matches!(failure.of_all(), ConnectError::Untrusted(_)));

@@ -263,8 +263,16 @@ pub(in crate::client) fn typed_error<E>(
         CallError::TimeoutAtLimit(waited) => return CallError::TimeoutAtLimit(waited),
         CallError::Cancelled => return CallError::Cancelled,
         CallError::StreamEnded => return CallError::StreamEnded,
-        CallError::Connection { execution, reason } => {
-            return CallError::Connection { execution, reason };
+        CallError::Connection {
+            execution,
+            reason,
+            retries_exhausted,
+        } => {
+            return CallError::Connection {
+                execution,
+                reason,
+                retries_exhausted,
+            };
         }
         CallError::Encode(reason) => return CallError::Encode(reason),
         CallError::Decode(reason) => return CallError::Decode(reason),

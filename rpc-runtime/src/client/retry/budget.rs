@@ -2,6 +2,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio::time::Instant;
+
+use crate::event::{Event, EventHook};
+use crate::event_limit::EventLimit;
+use crate::sync::{Mutex, lock};
+
 /// One token, in the units in which tokens are earned.
 const TOKEN: u32 = 10;
 
@@ -11,11 +17,18 @@ const FULL: u32 = 10 * TOKEN;
 /// A bucket of ten tokens. A retry takes a token, and a reply returns a tenth of a token. The numbers are those of
 /// [gRPC](https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs).
 #[derive(Debug)]
-pub(in crate::client) struct RetryBudget(AtomicU32);
+pub(in crate::client) struct RetryBudget {
+    balance: AtomicU32,
+    /// Counts the calls that were not retried, since the balance was too low.
+    refused: Mutex<EventLimit>,
+}
 
 impl Default for RetryBudget {
     fn default() -> Self {
-        Self(AtomicU32::new(FULL))
+        Self {
+            balance: AtomicU32::new(FULL),
+            refused: Mutex::default(),
+        }
     }
 }
 
@@ -24,16 +37,29 @@ impl RetryBudget {
     pub(in crate::client) fn spend(&self) -> bool {
         let spent = |tokens: u32| tokens.checked_sub(TOKEN);
         let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.0.fetch_update(set, get, spent).is_ok()
+        self.balance.fetch_update(set, get, spent).is_ok()
+    }
+
+    /// Reports that a call was not retried, because there is no token.
+    #[cold]
+    pub(in crate::client) fn report(&self, events: &EventHook) {
+        events.emit(&Event::RetryBudgetExhausted {});
+        let mut refused = lock(&self.refused);
+        let Some(calls) = refused.add(Instant::now()) else {
+            return;
+        };
+        let total = refused.total;
+        drop(refused);
+        tracing::warn!(target: "rpc_runtime::client", calls, total, "calls not retried");
     }
 
     /// Records a reply.
     pub(in crate::client) fn earn(&self) {
         // The bucket is usually full, and a load costs less than a store.
-        if self.0.load(Ordering::Relaxed) < FULL {
+        if self.balance.load(Ordering::Relaxed) < FULL {
             let earned = |tokens: u32| (tokens < FULL).then_some(tokens + 1);
             let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-            let _ = self.0.fetch_update(set, get, earned);
+            let _ = self.balance.fetch_update(set, get, earned);
         }
     }
 }

@@ -297,7 +297,12 @@ impl<T, E> Streaming<T, E> {
         if !has_begun {
             dispatch.record_end(Some(error));
         }
-        let CallError::Connection { execution, .. } = error else {
+        let CallError::Connection {
+            execution,
+            retries_exhausted,
+            ..
+        } = error
+        else {
             return false;
         };
         if has_begun {
@@ -305,7 +310,7 @@ impl<T, E> Streaming<T, E> {
             *execution = Execution::MayHaveExecuted;
             return false;
         }
-        dispatch.retry(execution)
+        dispatch.retry(execution, retries_exhausted)
     }
 
     fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {

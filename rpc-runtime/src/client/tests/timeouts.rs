@@ -42,7 +42,10 @@ async fn finds_no_connection<T: std::fmt::Debug>(
 ) {
     let error = fails(after, sent).await;
     assert!(error.is_retryable(), "{error:?}");
-    let CallError::Connection { execution, reason } = &error else {
+    let CallError::Connection {
+        execution, reason, ..
+    } = &error
+    else {
         panic!("{error:?}")
     };
     assert_eq!(*execution, Execution::NotSent);

@@ -64,7 +64,15 @@ async fn fail(kind: CallKind, text: &str, end: End) -> CallError {
 
 fn without_own<E: std::fmt::Debug>(error: CallError<E>) -> CallError {
     match error {
-        CallError::Connection { execution, reason } => CallError::Connection { execution, reason },
+        CallError::Connection {
+            execution,
+            reason,
+            retries_exhausted,
+        } => CallError::Connection {
+            execution,
+            reason,
+            retries_exhausted,
+        },
         CallError::Decode(reason) => CallError::Decode(reason),
         error => panic!("{error:?}"),
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::codec::error_code::Setting;
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
 
@@ -86,9 +87,13 @@ impl AbuseLimits {
         }
     }
 
-    /// Resolves when the client has exceeded a limit. The connection is then closed.
-    pub(in crate::server) async fn exceeded(&self) {
+    /// Resolves to the limit when the client has exceeded one. The connection is then closed.
+    pub(in crate::server) async fn exceeded(&self) -> Setting {
         self.exceeded_notify.notified().await;
+        match self.timed_out_messages.load(Ordering::Relaxed) > self.max_timed_out_messages {
+            true => Setting::new("max_timed_out_messages", self.max_timed_out_messages),
+            false => Setting::new("max_net_cancellations", self.max_wasted as usize),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The errors of quinn as those of this crate.
 
+use crate::codec::escape::Escaped;
 use crate::transport::error::ConnectionError;
 
 /// The reason why a handshake failed, as QUIC reports it.
@@ -63,13 +64,11 @@ pub(super) fn lost(error: quinn::ConnectionError) -> ConnectionError {
     match error {
         quinn::ConnectionError::ApplicationClosed(close) => ConnectionError::ClosedByPeer {
             code: close.error_code.into_inner(),
-            reason: String::from_utf8_lossy(&close.reason)
-                .escape_debug()
-                .to_string(),
+            reason: Escaped(String::from_utf8_lossy(&close.reason)).to_string(),
         },
         quinn::ConnectionError::LocallyClosed => ConnectionError::ClosedHere,
         quinn::ConnectionError::TimedOut => ConnectionError::TimedOut,
         quinn::ConnectionError::Reset => ConnectionError::Reset,
-        error => ConnectionError::Transport(error.to_string().escape_debug().to_string()),
+        error => ConnectionError::Transport(Escaped(error).to_string()),
     }
 }
