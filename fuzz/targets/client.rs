@@ -206,7 +206,7 @@ fn outcome<T, E>(result: Result<T, CallError<E>>, application: fn(E) -> Outcome<
         Ok(value) => Outcome::Result(value),
         Err(CallError::Application(error)) => application(error),
         Err(CallError::Remote(error)) => object(error),
-        Err(CallError::Timeout | CallError::TimeoutAtLimit(_)) => Outcome::Timeout,
+        Err(CallError::Timeout | CallError::TimeoutAtLimit(_) | CallError::TimeoutBehindItems(_)) => Outcome::Timeout,
         Err(CallError::Cancelled) => Outcome::Cancelled,
         Err(CallError::Connection { .. }) => Outcome::Lost,
         Err(CallError::StreamEnded) => Outcome::Ended,

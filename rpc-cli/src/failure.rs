@@ -117,7 +117,9 @@ impl Failure {
     /// Creates the failure for a call that the server did not answer.
     pub(crate) fn unanswered<E: fmt::Display>(error: &CallError<E>) -> Self {
         let status = match error {
-            CallError::Timeout | CallError::TimeoutAtLimit(_) => Status::Timeout,
+            CallError::Timeout
+            | CallError::TimeoutAtLimit(_)
+            | CallError::TimeoutBehindItems(_) => Status::Timeout,
             CallError::Encode(_) => Status::Usage,
             CallError::Connection { .. } | CallError::StreamEnded => Status::Unreachable,
             CallError::Cancelled => Status::Answered,

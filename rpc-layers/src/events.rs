@@ -68,8 +68,9 @@ pub fn server_event_metrics() -> impl Fn(&Event<'_>) + Clone + Send + Sync + 'st
 /// | `rpc_client_retries_total` | counter | | the number of attempts of calls after their first |
 /// | `rpc_client_retry_budget_exhausted_total` | counter | | the number of calls that were not retried, since too many retries had failed |
 /// | `rpc_client_replies_discarded_total` | counter | `limit` | the number of replies and items that were discarded at a limit of the client |
-/// | `rpc_client_calls_waiting` | gauge | `limit` | the number of calls that wait for a dedicated stream |
-/// | `rpc_client_call_wait_seconds` | histogram | `limit`, `started` | the time that calls waited for a dedicated stream |
+/// | `rpc_client_replies_held_back_total` | counter | `limit` | the number of seconds in which streams of items that are not read may have held back replies |
+/// | `rpc_client_calls_waiting` | gauge | `limit` | the number of calls that wait for a dedicated stream, or for room in a shared one |
+/// | `rpc_client_call_wait_seconds` | histogram | `limit`, `started` | the time that calls waited for it |
 ///
 /// The label `server` is the address of the server, as it was given to the client. The label `limit` is the name of the
 /// limit, and `started` is `true` if the call got a stream.
@@ -144,6 +145,9 @@ fn record_of_client(event: &Event<'_>) {
         }
         Event::ReplyDiscarded { limit, .. } => {
             counter!("rpc_client_replies_discarded_total", "limit" => limit.name).increment(1);
+        }
+        Event::RepliesHeldBack { limit, .. } => {
+            counter!("rpc_client_replies_held_back_total", "limit" => limit.name).increment(1);
         }
         Event::StreamWaitStarted { limit, .. } => {
             gauge!("rpc_client_calls_waiting", "limit" => limit.name).increment(1);
@@ -226,6 +230,10 @@ fn describe_client() {
     describe_counter!(
         "rpc_client_replies_discarded_total",
         "Replies and items that were discarded at a limit of the client"
+    );
+    describe_counter!(
+        "rpc_client_replies_held_back_total",
+        "Seconds in which streams of items that are not read may have held back replies"
     );
     describe_gauge!("rpc_client_calls_waiting", "Calls that wait for a stream");
     describe_histogram!(

@@ -145,20 +145,27 @@ pub enum Event<'e> {
         /// The limit that is reached.
         limit: Limit,
     },
-    /// A call of a client waits for a dedicated stream. Followed by exactly one [`StreamWaitEnded`](Self::StreamWaitEnded).
+    /// Streams of items of a client are not read, and hold the receive window of their connection, so that replies to its other
+    /// calls may not arrive. At most one event a second for each connection.
+    #[non_exhaustive]
+    RepliesHeldBack {
+        /// The limit from which on streams of items share the window: it is widened for others.
+        limit: Limit,
+    },
+    /// A call of a client waits for a dedicated stream, or for room in a shared stream. Followed by exactly one [`StreamWaitEnded`](Self::StreamWaitEnded).
     #[non_exhaustive]
     StreamWaitStarted {
         /// The limit that is reached.
         limit: Limit,
     },
-    /// A call of a client no longer waits for a dedicated stream.
+    /// A call of a client no longer waits for a dedicated stream, or for room in a shared stream.
     #[non_exhaustive]
     StreamWaitEnded {
         /// The limit that was reached when the call began to wait.
         limit: Limit,
         /// The time that it waited.
         waited: Duration,
-        /// `true` if the stream was opened, `false` if the call's time was over, it was cancelled, or its connection was
+        /// `true` if the stream was opened or the request was queued, `false` if the call's time was over, it was cancelled, or its connection was
         /// lost.
         has_opened: bool,
     },

@@ -174,7 +174,11 @@ impl CallLog {
                 assert!(is_its_own, "call {number} got another answer");
                 CallResult::Ok
             }
-            Err(CallError::Timeout | CallError::TimeoutAtLimit(_)) => CallResult::Timeout,
+            Err(
+                CallError::Timeout
+                | CallError::TimeoutAtLimit(_)
+                | CallError::TimeoutBehindItems(_),
+            ) => CallResult::Timeout,
             Err(CallError::Connection { execution, .. }) => match execution {
                 Execution::NotSent => CallResult::NotSent,
                 Execution::NotExecuted => CallResult::NotExecuted,

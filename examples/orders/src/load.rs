@@ -90,7 +90,10 @@ async fn place(orders: &OrdersClient, key: String) -> Result<(), CallError<Order
 fn may_pass(error: &CallError<OrderError>) -> bool {
     match error {
         CallError::Application(error) => *error == OrderError::Unavailable,
-        CallError::Timeout | CallError::TimeoutAtLimit(_) | CallError::Connection { .. } => true,
+        CallError::Timeout
+        | CallError::TimeoutAtLimit(_)
+        | CallError::TimeoutBehindItems(_)
+        | CallError::Connection { .. } => true,
         _ => false,
     }
 }

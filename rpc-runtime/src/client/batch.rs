@@ -7,8 +7,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::client::batch_entry::{
@@ -222,14 +222,14 @@ impl Batch {
             return Err(CallError::Timeout);
         }
         let client = Arc::clone(&self.client);
-        let has_connection = AtomicBool::new(false);
+        let used = OnceLock::new();
         let sent = match layered.is_empty() {
             true => {
-                let exchange = self.exchange(&mut replies, &has_connection);
+                let exchange = self.exchange(&mut replies, &used);
                 client.timers.limit(remaining, exchange).await
             }
             false => {
-                let exchange = self.exchange_layered(&mut layered, &mut replies, &has_connection);
+                let exchange = self.exchange_layered(&mut layered, &mut replies, &used);
                 let sent = client.timers.limit(remaining, exchange).await;
                 layered.into_iter().for_each(LayeredEntry::time_out);
                 sent
@@ -237,8 +237,10 @@ impl Batch {
         };
         match sent {
             Some(sent) => sent.map(|()| replies),
-            None if has_connection.load(Ordering::Relaxed) => Err(CallError::Timeout),
-            None => Err(client.not_connected(Execution::NotSent).into()),
+            None => Err(match used.get() {
+                Some(connection) => connection.budget.timed_out().into(),
+                None => client.not_connected(Execution::NotSent).into(),
+            }),
         }
     }
 
@@ -247,7 +249,7 @@ impl Batch {
         &mut self,
         entries: &mut [LayeredEntry],
         replies: &mut BatchResponse,
-        has_connection: &AtomicBool,
+        used: &OnceLock<Arc<ClientConnection>>,
     ) -> Result<(), CallError> {
         let limit = self.time.remaining();
         entries.iter_mut().for_each(|entry| entry.begin(limit));
@@ -269,7 +271,7 @@ impl Batch {
                 continue;
             }
             let sent = {
-                let mut exchange = pin!(self.exchange(replies, has_connection));
+                let mut exchange = pin!(self.exchange(replies, used));
                 poll_fn(|cx| {
                     // An entry may end, or be run again, without the reply.
                     let _ = poll_all(entries, cx);
@@ -299,11 +301,11 @@ impl Batch {
     async fn exchange(
         &mut self,
         replies: &mut BatchResponse,
-        has_connection: &AtomicBool,
+        used: &OnceLock<Arc<ClientConnection>>,
     ) -> Result<(), CallError> {
         let message = self.message.end();
         let connection = self.client.next_connection(None).await?;
-        has_connection.store(true, Ordering::Relaxed);
+        used.get_or_init(|| Arc::clone(&connection));
         connection.record_call();
         if self.message.ids.is_empty() {
             dedicated_stream::notify(connection, message).await?;

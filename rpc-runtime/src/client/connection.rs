@@ -20,7 +20,7 @@ use crate::client::observe::StreamReports;
 use crate::client::options::ClientOptions;
 use crate::client::reply_budget::ReplyBudget;
 use crate::codec::reply_id::{Addressee, addressee, all_addressees};
-use crate::event_limit::EventLimit;
+use crate::event_limit::{EventLimit, LOGGED_WAIT};
 use crate::memory::ConnectionMemory;
 use crate::sync::{self, Mutex};
 use crate::transport::write_buffer::WriteBuffer;
@@ -95,7 +95,7 @@ impl ClientConnection {
         let retired = Arc::new(SetOnce::new());
         let count = options.streams.clamp(1, mux_stream::MAX_STREAMS);
         let streams = (0..count).map(|number| {
-            let stream = MuxStream::new(number, count);
+            let stream = MuxStream::new(number, count, &options.events);
             tasks.spawn(run_stream(
                 Arc::clone(&stream),
                 Arc::clone(&open),
@@ -105,7 +105,7 @@ impl ClientConnection {
             stream
         });
         let streams: Vec<_> = streams.collect();
-        let control = MuxStream::new(mux_stream::MAX_STREAMS, count);
+        let control = MuxStream::new(mux_stream::MAX_STREAMS, count, &options.events);
         tasks.spawn(run_control(Arc::clone(&control), open));
         let max_dedicated = options
             .max_dedicated_streams
@@ -261,10 +261,25 @@ impl ClientConnection {
 
     /// Returns the counters of the connection, if it is a connection of QUIC.
     pub(super) fn sample(&self) -> Option<Sample> {
+        let in_flight = self.in_flight();
+        self.budget.watch_items(in_flight);
+        self.watch_queues();
         Some(Sample {
             traffic: self.transport.traffic()?,
-            in_flight: self.in_flight(),
+            in_flight,
         })
+    }
+
+    /// Logs that calls wait for room in the shared streams.
+    fn watch_queues(&self) {
+        let longest = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.longest_wait());
+        if longest.max().is_some_and(|longest| longest >= LOGGED_WAIT) {
+            let server = self.transport.remote_address();
+            self.reports.log(MuxStream::queue_limit(), server);
+        }
     }
 
     /// Asks the server for a packet: it acknowledges the datagram, which holds a blank line, or resets the connection.

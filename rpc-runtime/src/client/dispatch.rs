@@ -233,7 +233,10 @@ impl Dispatch {
                 };
                 self.client.not_connected(execution)
             }
-            _ => CallFailure::TimedOut,
+            _ => match self.picker.connection() {
+                Some(connection) => connection.budget.timed_out(),
+                None => CallFailure::TimedOut,
+            },
         }
     }
 

@@ -11,6 +11,7 @@ use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
 use crate::codec::ser;
 use crate::event::Limit;
+use crate::memory::PER_CONNECTION;
 use crate::transport::ConnectionError;
 
 /// The reason why a call has no result.
@@ -49,6 +50,9 @@ pub enum CallError<E = Infallible> {
     /// If the server has the limit, the client usually finds first that the time is over, and returns
     /// [`Timeout`](Self::Timeout). The server then logs the limit.
     TimeoutAtLimit(String),
+    /// The time limit is over, and the reply may have been held back: streams of items of this client are not read, and have
+    /// used up the receive window of the connection. The handler may have run. The text names the limit.
+    TimeoutBehindItems(String),
     /// The server replied that the call was cancelled.
     Cancelled,
     /// The server is shutting down and ended a stream of items before its end.
@@ -92,6 +96,9 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
                     "the call took too long and did not start: {}",
                     EscapedMessage(limit)
                 )
+            }
+            Self::TimeoutBehindItems(limit) => {
+                write!(f, "the call took too long: {}", EscapedMessage(limit))
             }
             Self::Cancelled => f.write_str("the call was cancelled"),
             Self::StreamEnded => {
@@ -179,6 +186,9 @@ pub(super) const GRANTED: &str = "initial_max_streams_bidi";
 /// The limit on the dedicated streams of a connection.
 pub(super) const DEDICATED: &str = "max_dedicated_streams";
 
+/// The limit on the bytes of requests that wait in a shared stream. It is no setting.
+pub(super) const QUEUED: &str = "shared_stream_bytes";
+
 /// Describes, for the error of a call, why the call was not sent within its time.
 fn waited_for(limit: Limit) -> String {
     match limit.name {
@@ -195,7 +205,7 @@ fn waited_for(limit: Limit) -> String {
 }
 
 /// The limit of a call that waited for room in its shared stream.
-const UNREAD: &str = "256 KiB of requests wait in its shared stream, since the server reads no more: one of its limits is reached, such as \
+const UNREAD: &str = "256 KiB of requests wait in its shared stream (shared_stream_bytes), since the server reads no more: one of its limits is reached, such as \
      `Limits::max_concurrent_calls_per_connection`, and its log names the limit";
 
 /// The start of the reason of a reply that is larger than the client accepts.
@@ -261,6 +271,7 @@ impl<E> CallError<E> {
             Self::Remote(error) => CallError::Remote(error.clone()),
             Self::Timeout => CallError::Timeout,
             Self::TimeoutAtLimit(waited) => CallError::TimeoutAtLimit(waited.clone()),
+            Self::TimeoutBehindItems(limit) => CallError::TimeoutBehindItems(limit.clone()),
             Self::Cancelled => CallError::Cancelled,
             Self::StreamEnded => CallError::StreamEnded,
             Self::Connection {
@@ -367,7 +378,9 @@ impl<E: RpcError> From<CallError<E>> for ErrorObject {
                 code if is_reserved(code) => format!("the other service answered with code {code}"),
                 _ => return error,
             },
-            CallError::Timeout | CallError::TimeoutAtLimit(_) => {
+            CallError::Timeout
+            | CallError::TimeoutAtLimit(_)
+            | CallError::TimeoutBehindItems(_) => {
                 "the call to the other service took too long".into()
             }
             CallError::Cancelled => "the other service cancelled the call".into(),
@@ -396,6 +409,8 @@ pub(super) enum CallFailure {
     TimedOutAtLimit(Limit),
     /// The time limit is over, and the call waited for room in its shared stream.
     TimedOutUnread,
+    /// The time limit is over, and streams of items that are not read may have held the reply back.
+    TimedOutBehindItems { limit: usize },
     /// The reply, or an item, is larger than this client accepts.
     ReplyTooLarge { limit: usize },
     /// The memory of the connection has no room for the reply.
@@ -475,6 +490,11 @@ impl<E> From<CallFailure> for CallError<E> {
             CallFailure::TimedOut => Self::Timeout,
             CallFailure::TimedOutAtLimit(limit) => Self::TimeoutAtLimit(waited_for(limit)),
             CallFailure::TimedOutUnread => Self::TimeoutAtLimit(UNREAD.into()),
+            CallFailure::TimedOutBehindItems { limit } => Self::TimeoutBehindItems(format!(
+                "its reply may be held back by streams of items that are not read, and for which the receive window is not widened, \
+                 since half of the {limit} bytes that the connection may hold are in use ({PER_CONNECTION}): read or drop the \
+                 streams, raise the limit with `ClientBuilder::limits`, or the window with `TransportSettings::receive_window`"
+            )),
             CallFailure::ReplyTooLarge { limit } => Self::Decode(format!(
                 "{TOO_LARGE}: ask for less at once, or raise `ClientBuilder::max_response_bytes` ({limit})"
             )),

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use tokio::task::coop;
 use tokio::time::Instant;
 
-use crate::client::error::{CallFailure, Execution, is_certain};
+use crate::client::error::{CallFailure, Execution, QUEUED, is_certain};
 use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
 use crate::client::reply_budget::{ReceivedLine, ReplyBudget, SMALL_REPLY_BYTES};
-use crate::client::waiters::{WaiterId, Waiters};
+use crate::client::waiters::{EndedWait, WaiterId, Waiters};
 use crate::codec::envelope::leading_reply_id;
 use crate::codec::error_code::FullBudget;
 use crate::codec::escape::Excerpt;
@@ -25,6 +25,7 @@ use crate::codec::reply_id::{
 };
 use crate::codec::request::RequestEnd;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
+use crate::event::{Event, EventHook, Limit};
 use crate::event_limit::EventLimit;
 use crate::memory::MemoryCharge;
 use crate::slots::Slots;
@@ -61,6 +62,7 @@ pub(super) struct MuxStream {
     in_flight: AtomicUsize,
     /// `true` if the client is closed: queued data is still sent, and nothing is queued after it. Written under the lock.
     is_closing: AtomicBool,
+    events: EventHook,
 }
 
 #[derive(Debug, Default)]
@@ -309,13 +311,14 @@ impl CallSlot {
 
 impl MuxStream {
     /// Creates the stream with this number, of this number of multiplexed streams.
-    pub(super) fn new(number: usize, streams: usize) -> Arc<Self> {
+    pub(super) fn new(number: usize, streams: usize, events: &EventHook) -> Arc<Self> {
         Arc::new(Self {
             number: number as u64,
             streams,
             state: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             is_closing: AtomicBool::new(false),
+            events: events.clone(),
         })
     }
 
@@ -350,14 +353,12 @@ impl MuxStream {
     ) -> Poll<Result<CallId, CallFailure>> {
         let mut state = self.state();
         if let Some(failure) = state.not_sent() {
-            return Poll::Ready(Err(failure));
+            return self.fail_wait(state, waiter, failure);
         }
         if !state.has_room() {
-            return wait(state, waiter, request.len(), cx);
+            return self.wait(state, waiter, request.len(), cx);
         }
-        let waited = waiter
-            .take()
-            .and_then(|waiter| state.waiters.remove(waiter));
+        let waited = waiter.take().map(|waiter| state.waiters.leave(waiter));
         let slot = state.calls.take();
         if state.has_surplus_replies {
             let identity = self.new_identity(slot, state.next_generation());
@@ -381,7 +382,10 @@ impl MuxStream {
         let writer = state.writer.take();
         self.count_in_flight(&state);
         drop(state);
-        drop((waited, replaced));
+        drop(replaced);
+        if let Some(waited) = waited {
+            self.report_end(waited, true);
+        }
         wake_all(writer);
         Poll::Ready(Ok(id))
     }
@@ -395,17 +399,17 @@ impl MuxStream {
     ) -> Poll<Result<(), CallFailure>> {
         let mut state = self.state();
         if let Some(failure) = state.not_sent() {
-            return Poll::Ready(Err(failure));
+            return self.fail_wait(state, waiter, failure);
         }
         if !state.has_room() {
-            return wait(state, waiter, message.len(), cx);
+            return self.wait(state, waiter, message.len(), cx);
         }
-        let waited = waiter
-            .take()
-            .and_then(|waiter| state.waiters.remove(waiter));
+        let waited = waiter.take().map(|waiter| state.waiters.leave(waiter));
         let writer = state.queue(message);
         drop(state);
-        drop(waited);
+        if let Some(waited) = waited {
+            self.report_end(waited, true);
+        }
         wake_all(writer);
         Poll::Ready(Ok(()))
     }
@@ -413,15 +417,71 @@ impl MuxStream {
     /// Ends the wait of a caller. If it was woken for room, the next caller is woken instead.
     pub(super) fn stop_waiting(&self, waiter: WaiterId) {
         let mut state = self.state();
-        let waited = state.waiters.remove(waiter);
-        let was_woken = waited.is_none();
+        let waited = state.waiters.leave(waiter);
+        let was_woken = waited.waker.is_none();
         let next = match was_woken && state.has_room() {
             true => state.waiters.pop(),
             false => None,
         };
         drop(state);
-        drop(waited);
+        self.report_end(waited, false);
         wake_all(next);
+    }
+
+    /// Lets a caller wait for room.
+    #[cold]
+    fn wait<T>(
+        &self,
+        mut state: MutexGuard<'_, MuxState>,
+        waiter: &mut Option<WaiterId>,
+        bytes: usize,
+        cx: &Context<'_>,
+    ) -> Poll<T> {
+        let is_new = waiter.is_none();
+        let replaced = state.waiters.wait(waiter, bytes, cx);
+        drop(state);
+        drop(replaced);
+        if is_new {
+            let limit = Self::queue_limit();
+            self.events.emit(&Event::StreamWaitStarted { limit });
+        }
+        Poll::Pending
+    }
+
+    /// Fails a call that cannot be sent, and ends its wait.
+    #[cold]
+    fn fail_wait<T>(
+        &self,
+        mut state: MutexGuard<'_, MuxState>,
+        waiter: &mut Option<WaiterId>,
+        failure: CallFailure,
+    ) -> Poll<Result<T, CallFailure>> {
+        let waited = waiter.take().map(|waiter| state.waiters.leave(waiter));
+        drop(state);
+        if let Some(waited) = waited {
+            self.report_end(waited, false);
+        }
+        Poll::Ready(Err(failure))
+    }
+
+    #[cold]
+    fn report_end(&self, EndedWait { waker, waited }: EndedWait, has_opened: bool) {
+        drop(waker);
+        self.events.emit(&Event::StreamWaitEnded {
+            limit: Self::queue_limit(),
+            waited,
+            has_opened,
+        });
+    }
+
+    /// Returns the limit for which callers wait.
+    pub(super) fn queue_limit() -> Limit {
+        Limit::new(QUEUED, BACKLOG)
+    }
+
+    /// Returns the time for which the first of the callers that wait for room has waited.
+    pub(super) fn longest_wait(&self) -> Option<Duration> {
+        self.state().waiters.longest_wait()
     }
 
     /// Waits for the reply to a call, and swaps it with `reply`.
@@ -978,18 +1038,6 @@ impl MuxStream {
         let wakers = self.state().end(reason);
         wake_all(wakers);
     }
-}
-
-fn wait<T>(
-    mut state: MutexGuard<'_, MuxState>,
-    waiter: &mut Option<WaiterId>,
-    bytes: usize,
-    cx: &Context<'_>,
-) -> Poll<T> {
-    let replaced = state.waiters.wait(waiter, bytes, cx);
-    drop(state);
-    drop(replaced);
-    Poll::Pending
 }
 
 /// Logs a received line that answers no call, if an event is due. `since` is the number of such lines since the last event.

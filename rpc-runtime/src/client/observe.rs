@@ -67,7 +67,7 @@ impl StreamReports {
     }
 
     #[cold]
-    fn log(&self, limit: Limit, server: Option<SocketAddr>) {
+    pub(super) fn log(&self, limit: Limit, server: Option<SocketAddr>) {
         let mut waits = lock(&self.waits);
         let Some(calls) = waits.add(Instant::now()) else {
             return;
@@ -88,6 +88,7 @@ impl StreamReports {
 pub(super) struct ReplyReports {
     events: EventHook,
     discarded: Mutex<EventLimit>,
+    held_back: Mutex<EventLimit>,
 }
 
 impl ReplyReports {
@@ -111,6 +112,22 @@ impl ReplyReports {
         tracing::warn!(
             target: "rpc_runtime::client",
             ?server, limit = name, setting = value, replies, total, "replies discarded at a limit"
+        );
+    }
+}
+
+impl ReplyReports {
+    /// Reports that `streams` streams of items are not read and may hold replies back, at most once a second.
+    #[cold]
+    pub(super) fn held_back(&self, server: Option<SocketAddr>, limit: Limit, streams: usize) {
+        if lock(&self.held_back).add(Instant::now()).is_none() {
+            return;
+        }
+        self.events.emit(&Event::RepliesHeldBack { limit });
+        let Limit { name, value, .. } = limit;
+        tracing::warn!(
+            target: "rpc_runtime::client",
+            ?server, limit = name, setting = value, streams, "streams of items are not read"
         );
     }
 }

@@ -3,18 +3,21 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::error::CallFailure;
 use crate::client::observe::ReplyReports;
 use crate::codec::parser::{INDEX_TO_MESSAGE, most_parsed_bytes};
 use crate::event::{EventHook, Limit};
+use crate::event_limit::LOGGED_WAIT;
 use crate::memory::{
     ConnectionMemory, LineCharge, MemoryCharge, PER_CONNECTION, ParsedKind, ParsedMessage,
     SERVER_POLL, room_timeout,
 };
+use crate::sync::{Mutex, lock};
 use crate::transport::{Connection, close, quic};
 
 /// Lines and replies of up to this size, in bytes, are not counted and never wait. Each stream counts this size for its
@@ -46,7 +49,23 @@ pub(super) struct ReplyBudget {
     received: AtomicUsize,
     /// Number of bytes by which streams of items have widened the receive window.
     unread: Arc<AtomicUsize>,
+    shared: SharedWindow,
 }
+
+/// The streams of items for which the receive window of their connection was not widened.
+#[derive(Debug, Default)]
+struct SharedWindow {
+    /// Number of those that have items which their callers do not take.
+    unread: AtomicUsize,
+    /// The number from which on they may take the window from the calls of the connection; 0 if there was no such stream.
+    most: AtomicUsize,
+    /// The time since when there are as many.
+    since: Mutex<Option<Instant>>,
+}
+
+/// Time for which streams of items are not read before the client says that they may hold replies back. Callers that read
+/// take the next item sooner.
+const HELD_BACK: Duration = Duration::from_millis(100);
 
 /// The permission of one line at a time to be received past the budget. Otherwise lines that have begun could use up the
 /// budget, and none of them would become complete.
@@ -87,6 +106,61 @@ pub(super) struct ItemWindow {
     unread: Arc<AtomicUsize>,
 }
 
+/// The part of the receive window that a stream of items has.
+pub(super) enum ItemRoom {
+    /// The window was widened for the stream.
+    Own { _window: ItemWindow },
+    /// The stream shares the window with the calls of its connection.
+    Shared {
+        budget: Arc<ReplyBudget>,
+        /// `true` if the caller has taken an item and does not ask for the next one.
+        is_unread: bool,
+    },
+    /// Streams of this connection share no window.
+    Unlimited,
+}
+
+impl ItemRoom {
+    /// Records whether the caller asks for an item.
+    #[inline]
+    pub(super) fn set_unread(&mut self, now: bool) {
+        if let Self::Shared { budget, is_unread } = self
+            && std::mem::replace(is_unread, now) != now
+        {
+            budget.shared.count(now);
+        }
+    }
+}
+
+impl Drop for ItemRoom {
+    fn drop(&mut self) {
+        self.set_unread(false);
+    }
+}
+
+impl SharedWindow {
+    fn count(&self, is_unread: bool) {
+        let most = self.most.load(Ordering::Relaxed);
+        let before = match is_unread {
+            true => self.unread.fetch_add(1, Ordering::Relaxed) + 1,
+            false => self.unread.fetch_sub(1, Ordering::Relaxed),
+        };
+        if before == most {
+            *lock(&self.since) = is_unread.then(Instant::now);
+        }
+    }
+
+    /// Returns `true` if streams that are not read may have held replies back for this time.
+    fn holds_back(&self, time: Duration) -> bool {
+        let most = self.most.load(Ordering::Relaxed);
+        if most == 0 || self.unread.load(Ordering::Relaxed) < most {
+            return false;
+        }
+        let since = *lock(&self.since);
+        since.is_some_and(|since| since.elapsed() >= time)
+    }
+}
+
 impl Drop for ItemWindow {
     fn drop(&mut self) {
         self.unread
@@ -109,6 +183,7 @@ impl ReplyBudget {
             turn: Arc::new(Semaphore::new(1)),
             received: AtomicUsize::new(0),
             unread: Arc::default(),
+            shared: SharedWindow::default(),
         })
     }
 
@@ -257,17 +332,64 @@ impl ReplyBudget {
     }
 
     /// Widens the receive window for a stream of items that may stay unread, unless too much memory is in use.
-    pub(super) fn widen_window(&self) -> Option<ItemWindow> {
+    pub(super) fn widen_window(self: &Arc<Self>) -> ItemRoom {
         if self.memory.is_used_to(UNREAD_QUARTERS) {
-            return None;
+            return self.share_window();
         }
-        let room = self.transport.make_room()?;
+        let Some(room) = self.transport.make_room() else {
+            return ItemRoom::Unlimited;
+        };
         self.unread.fetch_add(room.bytes(), Ordering::Relaxed);
-        Some(ItemWindow {
+        let window = ItemWindow {
             charge: MemoryCharge::new(&self.memory, room.bytes()),
             _room: room,
             unread: Arc::clone(&self.unread),
-        })
+        };
+        ItemRoom::Own { _window: window }
+    }
+
+    #[cold]
+    fn share_window(self: &Arc<Self>) -> ItemRoom {
+        let Some(most) = self.transport.most_unread() else {
+            return ItemRoom::Unlimited;
+        };
+        self.shared.most.store(most.max(1), Ordering::Relaxed);
+        ItemRoom::Shared {
+            budget: Arc::clone(self),
+            is_unread: false,
+        }
+    }
+
+    /// Returns the failure of a call whose time is over. It says if streams of items that are not read may have held the reply
+    /// back.
+    #[cold]
+    pub(super) fn timed_out(&self) -> CallFailure {
+        match self.shared.holds_back(HELD_BACK) {
+            true => {
+                self.report_held_back();
+                CallFailure::TimedOutBehindItems {
+                    limit: self.memory.limit(),
+                }
+            }
+            false => CallFailure::TimedOut,
+        }
+    }
+
+    /// Reports that streams of items that are not read may hold replies back, if they have done so for some time while calls
+    /// wait. `in_flight` is the number of calls and of streams of items.
+    pub(super) fn watch_items(&self, in_flight: usize) {
+        let unread = self.shared.unread.load(Ordering::Relaxed);
+        if unread > 0 && in_flight > unread && self.shared.holds_back(LOGGED_WAIT) {
+            self.report_held_back();
+        }
+    }
+
+    #[cold]
+    fn report_held_back(&self) {
+        let limit = Limit::new(PER_CONNECTION, self.memory.limit());
+        let unread = self.shared.unread.load(Ordering::Relaxed);
+        let server = self.transport.remote_address();
+        self.reports.held_back(server, limit, unread);
     }
 }
 

@@ -36,7 +36,7 @@ struct EchoStream {
 impl EchoStream {
     fn open() -> Self {
         let (here, there) = memory::pair();
-        let stream = MuxStream::new(0, 1);
+        let stream = MuxStream::new(0, 1, &EventHook::default());
         let (send, recv) = here.open_bi().unwrap();
         let memory = ServerMemory::new(&Limits::default()).connection(None);
         let budget = ReplyBudget::new(

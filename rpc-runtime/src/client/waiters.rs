@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Callers that wait for room, in order of arrival. Joining, leaving and waking take logarithmic time in the number of
 /// callers.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     queue: BTreeMap<WaiterId, Waiter>,
+    /// The time since when each caller waits, including those that were woken and have not left.
+    since: BTreeMap<WaiterId, Instant>,
     /// Number of callers that have waited so far.
     so_far: u64,
 }
@@ -22,6 +27,14 @@ struct Waiter {
     waker: Waker,
     /// Room that the caller needs.
     bytes: usize,
+}
+
+/// The end of a wait.
+#[must_use = "a waker is dropped without a lock, and the end is reported"]
+pub(super) struct EndedWait {
+    /// The caller's waker, unless it was woken.
+    pub(super) waker: Option<Waker>,
+    pub(super) waited: Duration,
 }
 
 impl Waiters {
@@ -40,7 +53,9 @@ impl Waiters {
     ) -> Option<Waker> {
         let id = *id.get_or_insert_with(|| {
             self.so_far += 1;
-            WaiterId(self.so_far)
+            let id = WaiterId(self.so_far);
+            self.since.insert(id, Instant::now());
+            id
         });
         match self.queue.entry(id) {
             Entry::Occupied(entry) if entry.get().waker.will_wake(cx.waker()) => None,
@@ -56,10 +71,19 @@ impl Waiters {
         }
     }
 
-    /// Removes a caller. Returns `None` if it was already woken.
-    #[must_use = "a waker is dropped without a lock"]
-    pub(super) fn remove(&mut self, id: WaiterId) -> Option<Waker> {
-        self.queue.remove(&id).map(|waiter| waiter.waker)
+    /// Removes a caller that waits no longer.
+    pub(super) fn leave(&mut self, id: WaiterId) -> EndedWait {
+        let since = self.since.remove(&id);
+        EndedWait {
+            waker: self.queue.remove(&id).map(|waiter| waiter.waker),
+            waited: since.map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+
+    /// Returns the time for which the first of the callers has waited.
+    pub(super) fn longest_wait(&self) -> Option<Duration> {
+        let (_, since) = self.since.first_key_value()?;
+        Some(since.elapsed())
     }
 
     /// Removes the first caller.
@@ -132,8 +156,8 @@ mod tests {
     fn callers_are_woken_in_the_order_in_which_they_came() {
         let mut waiters = Waiters::default();
         let callers = wait_for(&mut waiters, &[1; 4]);
-        drop(waiters.remove(callers[1].1));
-        assert!(waiters.remove(callers[1].1).is_none());
+        assert!(waiters.leave(callers[1].1).waker.is_some());
+        assert!(waiters.leave(callers[1].1).waker.is_none());
         for expected in [[1, 0, 0, 0], [1, 0, 1, 0], [1, 0, 1, 1]] {
             waiters.pop().unwrap().wake();
             assert_eq!(woken(&callers), expected);

@@ -101,6 +101,15 @@ impl Connection {
         }
     }
 
+    /// Returns the number of streams without room of their own that leave the others no window if they stay unread, if streams
+    /// share a window.
+    pub(crate) fn most_unread(&self) -> Option<usize> {
+        match self {
+            Self::Quic(inner) => Some(inner.most_unread()),
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Moves the connection to another local address, if it has one.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
         match self {

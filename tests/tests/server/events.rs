@@ -273,6 +273,51 @@ async fn stream_of_items_past_the_limit_times_out_with_the_limit() {
 }
 
 #[tokio::test]
+async fn call_that_waits_for_room_in_the_shared_stream_is_reported_with_its_limit() {
+    let log = Log::default();
+    let _recording = log.record();
+    let clerk = Clerk::new();
+    let limits = Limits {
+        max_concurrent_calls_per_connection: 1,
+        ..Limits::default()
+    };
+    let (server, _) = server(&clerk, limits);
+    let events = Events::default();
+    let client = server.client().on_event(events.recorder());
+    let client = soon(client.connect(server.address)).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    let running = tokio::spawn(desk.wait().into_future());
+    // Fills the windows of the stream and the queue of the client.
+    let text = "x".repeat(15_000);
+    let waiting: Vec<_> = (0..200)
+        .map(|_| tokio::spawn(client.call::<(), _>("wait", &(&text,)).into_future()))
+        .collect();
+    let starts = "stream waits: shared_stream_bytes (262144)";
+    let count = |events: &[String], text: &str| events.iter().filter(|e| *e == text).count();
+    eventually(|| count(&events.0.lock().unwrap(), starts) > 0).await;
+    eventually(|| log.has("calls wait for a stream") && log.has("shared_stream_bytes")).await;
+    let timeout = Duration::from_millis(50);
+    let error = soon(desk.add(1, 2).timeout(timeout)).await.unwrap_err();
+    assert!(
+        matches!(&error, CallError::TimeoutAtLimit(of) if of.contains("shared_stream_bytes")),
+        "{error}"
+    );
+    clerk.0.add_permits(1);
+    soon(running).await.unwrap().unwrap();
+    for call in waiting {
+        // The method takes no arguments.
+        soon(call).await.unwrap().unwrap_err();
+    }
+    let events = events.take();
+    let ends = [true, false].map(|has_opened| {
+        let ended = format!("stream waited: shared_stream_bytes (262144) {has_opened}");
+        count(&events, &ended)
+    });
+    assert_eq!(ends[1], 1);
+    assert_eq!(count(&events, starts), ends[0] + 1);
+}
+
+#[tokio::test]
 async fn message_without_room_on_the_server_names_the_limit_of_the_server() {
     let limits = Limits {
         max_memory_bytes: 512 << 10,

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, poll, stream};
+use rpc_runtime::event::Event;
 use rpc_runtime::{CallError, Client, Limits};
+use tests::log::Log;
 use tests::message::{call_line, cancel, item, line};
 use tests::peer::{RawClient, TIMED_OUT};
 use tests::support::{current_thread, eventually, serve, soon};
@@ -40,6 +42,58 @@ async fn unread_response_streams_do_not_block_calls() {
         assert_eq!(soon(items.next()).await.unwrap().unwrap(), 0);
     }
     until_stalled(&desk, || clerk.made()).await;
+    is_served(&desk).await;
+}
+
+#[tokio::test]
+async fn call_behind_more_unread_streams_than_the_memory_allows_times_out_with_the_limit() {
+    let log = Log::default();
+    let _recording = log.record();
+    let (server, _clerk) = server(Limits::default());
+    let reported = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reported);
+    let limit = "max_memory_bytes_per_connection (33554432)";
+    let client = server.client().on_event(move |event| {
+        if let Event::RepliesHeldBack { limit: found, .. } = event {
+            assert_eq!(found.to_string(), limit);
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let client = soon(client.connect(server.address)).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    let mut stalled = Vec::new();
+    while let Ok(3) = soon(desk.add(1, 2).timeout(SHORT)).await {
+        let mut items = Box::pin(desk.numbers());
+        let first = tokio::time::timeout(SHORT, items.next()).await;
+        if let Ok(Some(first)) = first {
+            assert_eq!(first.unwrap(), 0);
+            stalled.push(items);
+        }
+        assert!(stalled.len() < 100);
+    }
+    // A call without a timeout is reported, too.
+    let waiting = tokio::spawn(desk.add(1, 2).into_future());
+    eventually(|| reported.load(Ordering::Relaxed) > 1).await;
+    let mut batch = client.batch().timeout(SHORT);
+    let _entry = batch.call(desk.add(1, 2));
+    let mut items = desk.numbers().timeout(SHORT);
+    let errors = [
+        soon(desk.add(1, 2).timeout(SHORT)).await.unwrap_err(),
+        soon(desk.add(1, 2).dedicated_stream().timeout(SHORT))
+            .await
+            .unwrap_err(),
+        soon(batch.send()).await.err().unwrap(),
+        soon(items.next()).await.unwrap().unwrap_err(),
+    ];
+    for error in errors {
+        let is_named = matches!(&error, CallError::TimeoutBehindItems(text)
+            if text.contains("33554432 bytes") && text.contains("max_memory_bytes_per_connection"));
+        assert!(is_named, "{error:?}");
+        assert!(!error.is_retryable());
+    }
+    assert!(log.has("streams of items are not read"));
+    drop(stalled);
+    assert_eq!(soon(waiting).await.unwrap().unwrap(), 3);
     is_served(&desk).await;
 }
 

@@ -57,12 +57,13 @@ impl OutlierDetector {
                 self.record_failure();
             }
             // A lost connection is counted once by `record_loss`, not for each of its calls.
-            // A call that waited for a limit says nothing of whether the server works.
+            // A call that waited for a limit, or whose reply this client holds back, says nothing of whether the server works.
             Some(
                 CallError::Connection { .. }
                 | CallError::Cancelled
                 | CallError::Encode(_)
-                | CallError::TimeoutAtLimit(_),
+                | CallError::TimeoutAtLimit(_)
+                | CallError::TimeoutBehindItems(_),
             ) => {}
             _ => self.record_success(),
         }

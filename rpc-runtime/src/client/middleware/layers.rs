@@ -261,6 +261,7 @@ pub(in crate::client) fn typed_error<E>(
         CallError::Application(object) | CallError::Remote(object) => object,
         CallError::Timeout => return CallError::Timeout,
         CallError::TimeoutAtLimit(waited) => return CallError::TimeoutAtLimit(waited),
+        CallError::TimeoutBehindItems(limit) => return CallError::TimeoutBehindItems(limit),
         CallError::Cancelled => return CallError::Cancelled,
         CallError::StreamEnded => return CallError::StreamEnded,
         CallError::Connection {

@@ -172,7 +172,9 @@ impl ClientOutcome {
             CallError::Application(_) | CallError::Remote(_) | CallError::StreamEnded => {
                 Self::Error(error.code().unwrap_or_default())
             }
-            CallError::Timeout | CallError::TimeoutAtLimit(_) => Self::TimedOut,
+            CallError::Timeout
+            | CallError::TimeoutAtLimit(_)
+            | CallError::TimeoutBehindItems(_) => Self::TimedOut,
             CallError::Cancelled => Self::Cancelled,
             CallError::Connection { execution, .. } => Self::Disconnected(*execution),
             CallError::Encode(_) => Self::NotEncoded,

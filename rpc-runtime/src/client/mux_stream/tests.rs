@@ -6,6 +6,7 @@ use super::*;
 use crate::client::metadata::MetadataWriter;
 use crate::client::method::MethodName;
 use crate::codec::params::encode::{Sent, entire};
+use crate::event::EventHook;
 
 /// A waker that records the number of its caller.
 struct Caller {
@@ -36,7 +37,7 @@ impl Callers {
         request.encode(MethodName::Text("note"), &params).unwrap();
         request.write_options(None, &MetadataWriter::default());
         Self {
-            stream: MuxStream::new(0, 1),
+            stream: MuxStream::new(0, 1, &EventHook::default()),
             woken: Arc::default(),
             request,
             waiters: vec![None; callers],

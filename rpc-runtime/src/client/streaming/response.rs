@@ -26,7 +26,7 @@ use crate::client::middleware::layers::{Step, received_error};
 use crate::client::middleware::response::{ClientOutcome, ResponseContent};
 use crate::client::mux_stream::CallId;
 use crate::client::reply_budget::{
-    Decoding, ItemWindow, ReceivedLine, SMALL_REPLY_BYTES, Turn, Waiting,
+    Decoding, ItemRoom, ReceivedLine, SMALL_REPLY_BYTES, Turn, Waiting,
 };
 use crate::client::response_metadata::{ReadMetadata, ResponseMetadata};
 use crate::client::streaming::request;
@@ -255,10 +255,12 @@ impl<T, E> Streaming<T, E> {
         let ItemsState::Open(receiver) = &mut self.state else {
             return Poll::Ready(Ok(None));
         };
+        receiver.room.set_unread(false);
         loop {
             ready!(receiver.poll_line(cx))?;
             let reader = self.call.reader;
             if let Some(decoded) = receiver.decode(reader, &mut self.metadata, &mut see) {
+                receiver.room.set_unread(true);
                 return Poll::Ready(decoded);
             }
         }
@@ -458,7 +460,7 @@ struct ItemReceiver {
     /// `true` once a line was received that is neither an item nor a response of the call.
     has_other_lines: bool,
     _permit: StreamPermit,
-    _window: Option<ItemWindow>,
+    room: ItemRoom,
     /// Sends the call's items.
     upload: Option<UploadTask>,
 }
@@ -515,7 +517,7 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
     };
     Ok(Box::new(ItemReceiver {
         _permit: permit,
-        _window: connection.budget.widen_window(),
+        room: connection.budget.widen_window(),
         recv,
         splitter: LineSplitter::new(connection.budget.reply_limit),
         line: Vec::new(),

@@ -102,6 +102,11 @@ impl Connection {
         self.window.make_room(&self.connection)
     }
 
+    /// Returns the number of streams without room of their own that leave the others no window if they stay unread.
+    pub(crate) fn most_unread(&self) -> usize {
+        self.window.most_unread()
+    }
+
     /// Moves the connection to a new socket, if this side is the client.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
         match &self.local {

@@ -44,6 +44,13 @@ impl ReceiveWindow {
             bytes: stream,
         }
     }
+
+    /// Returns the number of streams without room of their own that leave the others no window if they stay unread.
+    pub(super) fn most_unread(&self) -> usize {
+        let unread = lock(&self.0);
+        let others = unread.windows.others(unread.most);
+        usize::try_from(others / u64::from(unread.windows.stream)).unwrap_or(usize::MAX)
+    }
 }
 
 /// A part of the connection's window for a stream that may stay unread, so that it does not block other streams.
@@ -83,9 +90,17 @@ impl Windows {
 
     /// Returns the window of a connection with this number of streams that may stay unread.
     fn with(self, streams: u32) -> VarInt {
-        let unread = u64::from(self.stream) * u64::from(streams);
+        let window = self.unread_bytes(streams) + self.others(streams);
+        window.try_into().unwrap_or(VarInt::MAX)
+    }
+
+    fn unread_bytes(self, streams: u32) -> u64 {
+        u64::from(self.stream) * u64::from(streams)
+    }
+
+    /// Returns the part of that window that is left for the other streams.
+    fn others(self, streams: u32) -> u64 {
         // quinn announces a new limit when an eighth of the window has been read, so the other streams need as much.
-        let others = u64::from(self.connection).max(unread / 7 + 1);
-        (unread + others).try_into().unwrap_or(VarInt::MAX)
+        u64::from(self.connection).max(self.unread_bytes(streams) / 7 + 1)
     }
 }
