@@ -328,14 +328,14 @@ fn typed_error_allocates_nothing() {
 }
 
 #[test]
-fn unknown_method_allocates_its_error_message() {
+fn unknown_method_allocates_its_error_message_and_data() {
     let (runtime, _, client) = local();
     let call = async || match client.call::<i64, _>("absent", &()).await {
         Err(CallError::Remote(error)) => assert_eq!(error.code(), code::METHOD_NOT_FOUND),
         other => panic!("{other:?}"),
     };
-    // The caller gets an error object, which owns its message.
-    assert_eq!(allocations(&runtime, call), COUNTED as u64);
+    // The caller gets an error object, which owns its message, and its data with the name of the method.
+    assert_eq!(allocations(&runtime, call), 2 * COUNTED as u64);
 }
 
 #[test]

@@ -1145,8 +1145,9 @@ mod limits {
         let next = call(8, "echo", [8]);
         let sent = format!("{front}\n{behind}\n{next}\n");
         let replies = setup.connection.exchange(&sent).await;
-        let refused = error(7, -32700, "Parse error");
-        assert_eq!(replies, [refused, parse_error(), result(8, 8)]);
+        let refused = |id: Value| error_of_limit(id, (-32700, "Parse error"), "max_depth (128)");
+        let expected = [refused(json!(7)), refused(Value::Null), result(8, 8)];
+        assert_eq!(replies, expected);
     }
 
     #[tokio::test]
