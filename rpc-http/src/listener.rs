@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rpc_runtime::Escaped;
 use rpc_runtime::gateway::{ConnectionTicket, GatewayPeer, TlsOverTcp};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -173,7 +174,7 @@ impl HttpListener {
             match accepted {
                 Ok((stream, peer)) => acceptor.accept(stream, peer),
                 Err(error) => {
-                    tracing::warn!(target: "rpc_http", %error, "cannot accept a connection");
+                    tracing::warn!(target: "rpc_http", error = %Escaped(&error), "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -262,7 +263,7 @@ impl Acceptor {
             _ = connection.closed() => return,
         };
         if let Err(error) = ended {
-            tracing::debug!(target: "rpc_http", %error, "connection ended");
+            tracing::debug!(target: "rpc_http", error = %Escaped(&error), "connection ended");
         }
     }
 

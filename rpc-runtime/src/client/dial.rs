@@ -193,7 +193,7 @@ pub enum ConnectError {
     },
     /// No server answered in time: it does not run, it has another address, or the network does not let UDP pass.
     #[error(
-        "no server answered in time: {server}; check that it runs, its address and its UDP port, and that no firewall blocks UDP"
+        "no server answered in time (`ClientBuilder::connect_timeout`): {server}; check that it runs, its address and its UDP port, and that no firewall blocks UDP"
     )]
     Timeout {
         /// The address of the server, as it was given to the client; followed by the address to which its name was resolved,

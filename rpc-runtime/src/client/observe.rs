@@ -111,7 +111,7 @@ impl ReplyReports {
         let Limit { name, value, .. } = limit;
         tracing::warn!(
             target: "rpc_runtime::client",
-            ?server, limit = name, setting = value, replies, total, "replies discarded at a limit"
+            server = server.map(tracing::field::display), limit = name, setting = value, replies, total, "replies discarded at a limit"
         );
     }
 }
@@ -127,7 +127,7 @@ impl ReplyReports {
         let Limit { name, value, .. } = limit;
         tracing::warn!(
             target: "rpc_runtime::client",
-            ?server, limit = name, setting = value, streams, "streams of items are not read"
+            server = server.map(tracing::field::display), limit = name, setting = value, streams, "streams of items are not read"
         );
     }
 }
