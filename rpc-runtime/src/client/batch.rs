@@ -281,7 +281,7 @@ impl Batch {
             };
             let failed = sent.as_ref().err();
             for entry in &mut *entries {
-                entry.end_run(failed, &mut replies.results);
+                entry.end_run(failed, &mut replies.results, &replies.metadata);
             }
             self.message.clear();
             has_failed |= has_plain && sent.is_err();

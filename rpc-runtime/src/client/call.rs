@@ -18,7 +18,7 @@ use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::Client;
 use crate::client::method::{DeclaredMethod, MethodName};
 use crate::client::middleware::layers::{Layers, Step, decode_response, received_error};
-use crate::client::middleware::response::{ClientOutcome, ResponseContent};
+use crate::client::middleware::response::{ClientOutcome, Received, ResponseContent};
 use crate::client::response_metadata::ReadMetadata;
 use crate::client::streaming::request;
 use crate::codec::error::ErrorObject;
@@ -390,9 +390,9 @@ impl<T, E> Call<T, E> {
             layers.attempt_started(now);
         }
         let mut result = ready!(polled);
-        let reply = self.dispatch.take_reply(length);
+        let reply = Received::Reply(self.dispatch.take_reply(length));
         let mut content = match &result {
-            Ok(_) => ResponseContent::Success(Some(reply)),
+            Ok(_) => ResponseContent::Success,
             Err(error) => ResponseContent::Failed(error.untyped(received)),
         };
         layers.attempt_ended(content.outcome(), self.dispatch.server());
@@ -402,7 +402,7 @@ impl<T, E> Call<T, E> {
         }
         content.set_execution(result.as_ref().err());
         let layers = self.layers.as_mut();
-        Poll::Ready(layers.map(|layers| (layers.complete(content, cx), result)))
+        Poll::Ready(layers.map(|layers| (layers.complete(content, reply, cx), result)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each entry has middleware of its own. The batch is sent when the middleware of each entry has asked to send it or has
 //! answered it. Entries that are run again are sent together, as another batch.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,9 +19,12 @@ use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::ClientInner;
 use crate::client::metadata::MetadataWriter;
 use crate::client::middleware::layers::{Layers, Step};
-use crate::client::middleware::response::{ClientOutcome, ClientResponse, ResponseContent};
+use crate::client::middleware::response::{
+    ClientOutcome, ClientResponse, Received, ResponseContent,
+};
 use crate::client::notification::Notification;
 use crate::client::options::CallOptions;
+use crate::client::response_metadata::ResponseMetadata;
 
 /// An entry of a batch that passes through the middleware of its client.
 pub(super) struct LayeredEntry {
@@ -129,7 +133,8 @@ impl LayeredEntry {
         match entry {
             Ok(entry) => batch.add(entry, call),
             Err(reason) => {
-                return self.complete(ResponseContent::Failed(CallError::Encode(reason)));
+                let failed = ResponseContent::Failed(CallError::Encode(reason));
+                return self.complete(failed, Received::Nothing);
             }
         }
         self.layers.attempt_started(Instant::now());
@@ -149,17 +154,22 @@ impl LayeredEntry {
     }
 
     /// Ends the run that was sent.
-    fn complete(&mut self, content: ResponseContent) {
+    fn complete(&mut self, content: ResponseContent, received: Received) {
         self.layers.attempt_ended(content.outcome(), None);
-        self.layers.complete_later(content);
+        self.layers.complete_later(content, received);
         self.state = EntryState::Waiting;
     }
 
     /// Ends the run that was sent with its reply, or with the failure of the batch.
-    pub(super) fn end_run(&mut self, sent: Option<&CallError>, results: &mut EntryResults) {
-        let result = match self.message {
-            EntryMessage::Call(_, index) => results.remove(&index),
-            EntryMessage::Notification(_) => None,
+    pub(super) fn end_run(
+        &mut self,
+        sent: Option<&CallError>,
+        results: &mut EntryResults,
+        metadata: &HashMap<usize, ResponseMetadata>,
+    ) {
+        let (result, metadata) = match self.message {
+            EntryMessage::Call(_, index) => (results.remove(&index), metadata.get(&index)),
+            EntryMessage::Notification(_) => (None, None),
         };
         if !matches!(self.state, EntryState::Sent) {
             return;
@@ -174,7 +184,10 @@ impl LayeredEntry {
             // A notification.
             (None, None) => None,
         };
-        self.complete(failure.map_or(ResponseContent::Success(None), ResponseContent::Failed));
+        let content = failure.map_or(ResponseContent::Success, ResponseContent::Failed);
+        let metadata = metadata.filter(|_| sent.is_none()).cloned();
+        let received = metadata.map_or(Received::Nothing, Received::Metadata);
+        self.complete(content, received);
     }
 
     /// Puts the result of an entry whose middleware has ended into `results`. Returns `true` if the entry has ended with the
@@ -211,7 +224,7 @@ fn decode(decoder: &EntryDecoder, response: ClientResponse) -> EntryResult {
     let mut message = match response.content {
         ResponseContent::Answer(message) => message,
         ResponseContent::Failed(error) => return decoder(EntryReply::Failed(error)),
-        ResponseContent::Success(_) => {
+        ResponseContent::Success => {
             return decoder(EntryReply::Missing(CallFailure::AlreadyCompleted));
         }
     };

@@ -17,7 +17,7 @@ use crate::client::handle::{Client, ClientInner};
 use crate::client::metadata::MetadataWriter;
 use crate::client::method::{DeclaredMethod, MessageHead, MethodName};
 use crate::client::middleware::layers::{Layers, Step};
-use crate::client::middleware::response::{ClientOutcome, ResponseContent};
+use crate::client::middleware::response::{ClientOutcome, Received, ResponseContent};
 use crate::client::options::CallOptions;
 use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
@@ -314,11 +314,11 @@ impl Notification {
                 let connection = self.picker.connection();
                 let server = connection.and_then(|c| c.transport.remote_address());
                 layers.attempt_ended(ClientOutcome::Success, server);
-                ResponseContent::Success(None)
+                ResponseContent::Success
             }
             Err(error) => ResponseContent::Failed(error.untyped(None)),
         };
-        Poll::Ready((layers.complete(content, cx), sent))
+        Poll::Ready((layers.complete(content, Received::Nothing, cx), sent))
     }
 
     fn restart(&mut self, metadata: MetadataWriter) {

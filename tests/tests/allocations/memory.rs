@@ -9,6 +9,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
+use rpc_runtime::middleware::{ClientMiddleware, ClientNext, ClientRequest, ClientResponse};
 use rpc_runtime::{CallError, Client, Context, RpcError, code, rpc};
 use serde::{Deserialize, Serialize};
 use tests::support::current_thread;
@@ -377,6 +378,40 @@ fn metadata_of_a_response_allocates_only_for_a_caller_that_reads_it() {
         assert_eq!((sum.unwrap(), metadata.len()), (3, 0));
     };
     assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn metadata_of_a_response_allocates_only_for_a_middleware_that_reads_it() {
+    struct Pass;
+    impl ClientMiddleware for Pass {
+        async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
+            next.run(request).await
+        }
+    }
+    struct Ask;
+    impl ClientMiddleware for Ask {
+        async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
+            let response = next.run(request).await;
+            let version = response.metadata().get("version");
+            assert_eq!(
+                version,
+                (request.method_name() == "stamped").then_some("1.2")
+            );
+            response
+        }
+    }
+    let (runtime, _, client) = local();
+    let passing = DeskClient::new(client.with_middleware(Pass));
+    let asking = DeskClient::new(client.with_middleware(Ask));
+    let [passed, asked] = [&passing, &asking].map(|desk| {
+        let length = async || assert_eq!(desk.length("plain").await.unwrap(), 5);
+        let stamped = async || assert_eq!(desk.stamped("plain").await.unwrap(), 5);
+        [
+            allocations(&runtime, length),
+            allocations(&runtime, stamped),
+        ]
+    });
+    assert_eq!(asked, [passed[0], passed[1] + 2 * COUNTED as u64]);
 }
 
 #[test]

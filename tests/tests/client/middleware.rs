@@ -891,3 +891,138 @@ async fn response_metadata_is_that_of_the_last_run() {
     assert_eq!(token.unwrap(), "answered");
     assert!(metadata.is_empty());
 }
+
+/// Records the metadata of the responses that it sees.
+#[derive(Clone, Default)]
+struct Read(Arc<Mutex<Vec<Vec<(String, String)>>>>);
+
+impl Read {
+    fn take(&self) -> Vec<Vec<(String, String)>> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl ClientMiddleware for Read {
+    async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
+        let response = next.run(request).await;
+        let pairs = response.metadata().iter();
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.0.lock().unwrap().push(pairs.collect());
+        assert_eq!(response.metadata(), response.metadata());
+        response
+    }
+}
+
+fn seen(token: &str) -> Vec<(String, String)> {
+    vec![("seen".into(), token.into())]
+}
+
+#[tokio::test]
+async fn middleware_reads_the_response_metadata_of_each_kind_of_call() {
+    let read = Read::default();
+    // With the outer middleware, replies are decoded again after their metadata was read.
+    let build = |builder: ClientBuilder| builder.middleware(Linger).middleware(read.clone());
+    on_each_transport(build, async |client| {
+        let account = AccountClient::new(client.clone());
+        let with = |token| account.token().meta("token", token);
+        assert_eq!(soon(with(NEW)).await.unwrap(), NEW);
+        assert_eq!(soon(with(NEW).dedicated_stream()).await.unwrap(), NEW);
+        // The caller may read it as well.
+        let (token, metadata) = soon(with(NEW).with_response_metadata()).await;
+        assert_eq!(
+            (token.unwrap(), metadata.get("seen")),
+            (NEW.into(), Some(NEW))
+        );
+        soon(account.token_on_thread().meta("token", NEW))
+            .await
+            .unwrap();
+        let upload = account.upload(stream::iter([1, 2])).meta("token", NEW);
+        assert_eq!(soon(upload).await.unwrap(), "new 2");
+        assert_eq!(read.take(), vec![seen(NEW); 5]);
+
+        // Large replies, with every kind of character, are decoded whatever the middleware reads.
+        let large = account.repeat("\u{1F980}\\\n", 20_000).meta("token", NEW);
+        assert_eq!(soon(large).await.unwrap(), "\u{1F980}\\\n".repeat(20_000));
+        // Errors of the method, and replies of another type than the caller's.
+        soon(account.find("ada").meta("token", NEW))
+            .await
+            .unwrap_err();
+        let wrong = client.call::<u32, _>("token", &()).meta("token", NEW);
+        soon(wrong).await.unwrap_err();
+        assert_eq!(read.take(), vec![seen(NEW); 3]);
+
+        let mut tokens = account.tokens().meta("token", NEW);
+        soon(tokens.next()).await.unwrap().unwrap();
+        soon(tokens.next()).await.unwrap().unwrap();
+        assert_eq!(read.take().len(), 0, "the metadata follows the last item");
+        assert!(soon(tokens.next()).await.is_none());
+        assert_eq!(read.take(), [seen(NEW)]);
+
+        // The server sets none if it rejects the token.
+        soon(with("old")).await.unwrap_err();
+        soon(
+            account
+                .tokens()
+                .meta("token", "old")
+                .try_collect::<Vec<_>>(),
+        )
+        .await
+        .unwrap_err();
+        soon(account.note()).await.unwrap();
+        soon(with(NEW).timeout(Duration::ZERO)).await.unwrap_err();
+        let read = read.take();
+        assert!(
+            read.len() >= 3 && read.iter().all(Vec::is_empty),
+            "{read:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn middleware_reads_the_response_metadata_of_each_entry_of_a_batch() {
+    let read = Read::default();
+    let build = |builder: ClientBuilder| builder.middleware(Linger).middleware(read.clone());
+    on_each_transport(build, async |client| {
+        let account = AccountClient::new(client.clone());
+        let mut batch = client.batch();
+        let good = batch.call(account.token().meta("token", NEW));
+        let bad = batch.call(account.token().meta("token", "old"));
+        let find = batch.call(account.find("ada"));
+        batch.notify(account.note()).unwrap();
+        let mut replies = soon(batch.send()).await.unwrap();
+        assert_eq!(replies.response_metadata(&good).get("seen"), Some(NEW));
+        assert_eq!(replies.take(good).unwrap(), NEW);
+        replies.take(bad).unwrap_err();
+        replies.take(find).unwrap_err();
+        assert_eq!(read.take(), [seen(NEW), vec![], seen("none"), vec![]]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn middleware_reads_the_response_metadata_of_each_run_and_of_none_that_it_answers() {
+    let read = Read::default();
+    let build = |builder: ClientBuilder| {
+        builder
+            .middleware(Refresh::expired())
+            .middleware(read.clone())
+    };
+    on_each_transport(build, async |client| {
+        let account = AccountClient::new(client.clone());
+        assert_eq!(soon(account.token()).await.unwrap(), NEW);
+        assert_eq!(read.take(), [vec![], seen(NEW)]);
+        let tokens = account.tokens_of_caller();
+        soon(tokens).await.unwrap_err();
+        assert_eq!(read.take(), [seen(NEW)]);
+    })
+    .await;
+
+    let answering = Answer(|| ClientResponse::result("answered"));
+    let client = Client::builder()
+        .middleware(read.clone())
+        .middleware(answering);
+    let account = AccountClient::new(client.local(service()));
+    assert_eq!(account.token().await.unwrap(), "answered");
+    assert_eq!(read.take(), [vec![]]);
+}

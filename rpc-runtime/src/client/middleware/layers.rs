@@ -20,7 +20,7 @@ use crate::client::middleware::chain::{Chain, ClientNext};
 use crate::client::middleware::gate::{RunGate, RunPhase};
 use crate::client::middleware::request::{ClientRequest, RequestKind};
 use crate::client::middleware::response::{
-    ClientOutcome, ClientResponse, KeptReply, ResponseContent,
+    ClientOutcome, ClientResponse, Received, ResponseContent,
 };
 use crate::codec::envelope::{DATA, ERROR, HEAD, MESSAGE};
 use crate::codec::error::ErrorObject;
@@ -143,7 +143,7 @@ impl Layers {
             CallError::Encode("the call was sent, and cannot be sent again".into())
         });
         drop(state);
-        self.complete_later(ResponseContent::Failed(failure));
+        self.complete_later(ResponseContent::Failed(failure), Received::Nothing);
         true
     }
 
@@ -171,30 +171,32 @@ impl Layers {
     pub(in crate::client) fn complete(
         &mut self,
         content: ResponseContent,
+        received: Received,
         cx: &Context<'_>,
     ) -> u32 {
         // The call polls the middleware next. A middleware may poll the run with another waker, which has to be woken.
-        let waker = self.end_run(content);
+        let waker = self.end_run(content, received);
         let waker = waker.filter(|waker| !waker.will_wake(cx.waker()));
         waker.into_iter().for_each(Waker::wake);
         self.runs
     }
 
     /// Ends the run of a call that polls the middleware later.
-    pub(in crate::client) fn complete_later(&mut self, content: ResponseContent) {
-        let waker = self.end_run(content);
+    pub(in crate::client) fn complete_later(
+        &mut self,
+        content: ResponseContent,
+        received: Received,
+    ) {
+        let waker = self.end_run(content, received);
         waker.into_iter().for_each(Waker::wake);
     }
 
-    fn end_run(&mut self, content: ResponseContent) -> Option<Waker> {
+    fn end_run(&mut self, content: ResponseContent, received: Received) -> Option<Waker> {
         let mut state = sync::lock(&self.gate.0);
         if let (true, ResponseContent::Failed(error)) = (self.is_sent_once, &content) {
             state.failure = Some(error.clone());
         }
-        state.phase = RunPhase::Done(ClientResponse {
-            content,
-            run: Some(self.runs),
-        });
+        state.phase = RunPhase::Done(ClientResponse::of_run(self.runs, content, received));
         state.waker.take()
     }
 
@@ -227,14 +229,14 @@ pub(in crate::client) fn decode_response<T, E>(
     response: ClientResponse,
     reader: ResultReader<T, E>,
 ) -> Result<T, CallError<E>> {
+    let mut kept = response.reply;
     let mut line = match response.content {
-        ResponseContent::Success(Some(KeptReply {
-            mut line, length, ..
-        })) => {
-            restore(&mut line, length);
-            line
+        ResponseContent::Success => {
+            let reply = kept.as_mut().map(sync::get_mut);
+            let reply = reply.ok_or(CallFailure::AlreadyCompleted)?;
+            restore(&mut reply.line, reply.length);
+            mem::take(&mut reply.line)
         }
-        ResponseContent::Success(None) => return Err(CallFailure::AlreadyCompleted.into()),
         ResponseContent::Answer(message) => message,
         ResponseContent::Failed(error) => return Err(typed_error(error, reader.error)),
     };
@@ -246,7 +248,7 @@ impl ClientResponse {
     /// Returns the end of a call whose result is not decoded.
     pub(in crate::client) fn into_end<E>(self, read: ReadError<E>) -> Result<(), CallError<E>> {
         match self.content {
-            ResponseContent::Success(_) | ResponseContent::Answer(_) => Ok(()),
+            ResponseContent::Success | ResponseContent::Answer(_) => Ok(()),
             ResponseContent::Failed(error) => Err(typed_error(error, read)),
         }
     }

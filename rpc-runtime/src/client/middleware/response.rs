@@ -2,32 +2,51 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use memchr::memmem;
 use serde::Serialize;
 
+use crate::client::decode::{restore, with_parser};
 use crate::client::error::{CallError, Execution};
 use crate::client::reply_budget::Decoding;
+use crate::client::response_metadata::{ReadMetadata, ResponseMetadata};
 use crate::codec::envelope::{HEAD, RESULT};
 use crate::codec::error::{ErrorObject, RpcError};
 use crate::codec::error_code::code;
 use crate::codec::ser;
+use crate::sync::{self, Mutex};
 
 /// The response to a call, as a [`ClientMiddleware`](crate::middleware::ClientMiddleware) sees it.
 #[must_use = "a middleware returns it"]
 pub struct ClientResponse {
     pub(in crate::client) content: ResponseContent,
+    /// The reply that was received; `None` if there is none to keep.
+    pub(in crate::client) reply: Option<Mutex<KeptReply>>,
+    /// The metadata of the reply, once a middleware has asked for it.
+    pub(in crate::client) metadata: OnceLock<ResponseMetadata>,
     /// The run that it ended; `None` if a middleware answered.
     pub(in crate::client) run: Option<u32>,
 }
 
 /// What a call ended with.
 pub(in crate::client) enum ResponseContent {
-    /// The server replied with a result. A stream or a notification has no reply to keep.
-    Success(Option<KeptReply>),
+    /// The server replied with a result, a stream ended, or a notification was sent.
+    Success,
     Failed(CallError<ErrorObject>),
     /// The reply of a middleware, as a message.
     Answer(Vec<u8>),
+}
+
+/// What is kept of a reply for the middleware.
+pub(in crate::client) enum Received {
+    /// Nothing was received, or nothing is kept.
+    Nothing,
+    /// The reply to a call. Its metadata is read if a middleware asks for it.
+    Reply(KeptReply),
+    /// The metadata, which the call has read.
+    Metadata(ResponseMetadata),
 }
 
 /// A reply that was decoded once, and may have to be decoded again.
@@ -39,10 +58,29 @@ pub(in crate::client) struct KeptReply {
     pub(in crate::client) _decoding: Option<Box<Decoding>>,
 }
 
+impl KeptReply {
+    /// Reads the metadata. The line can be decoded again afterwards.
+    #[cold]
+    fn read_metadata(&mut self) -> ResponseMetadata {
+        let mut metadata = ResponseMetadata::default();
+        restore(&mut self.line, self.length);
+        // A line without this text has no metadata, and is not parsed.
+        let has = |text: &[u8]| memmem::find(&self.line, text).is_some();
+        if has(b"\"meta\"") || has(b"\\u") {
+            with_parser(|parser| {
+                if let Ok(document) = parser.parse_response(&mut self.line) {
+                    metadata.receive(&document);
+                }
+            });
+        }
+        metadata
+    }
+}
+
 impl ResponseContent {
     pub(in crate::client) fn outcome(&self) -> ClientOutcome {
         match self {
-            Self::Success(_) | Self::Answer(_) => ClientOutcome::Success,
+            Self::Success | Self::Answer(_) => ClientOutcome::Success,
             Self::Failed(error) => ClientOutcome::of(error),
         }
     }
@@ -115,7 +153,24 @@ impl ClientResponse {
     }
 
     fn of(content: ResponseContent) -> Self {
-        Self { content, run: None }
+        Self {
+            content,
+            reply: None,
+            metadata: OnceLock::new(),
+            run: None,
+        }
+    }
+
+    /// Creates the response that ends the run of this number.
+    pub(super) fn of_run(run: u32, content: ResponseContent, received: Received) -> Self {
+        let mut response = Self::of(content);
+        response.run = Some(run);
+        match received {
+            Received::Nothing => {}
+            Received::Reply(reply) => response.reply = Some(Mutex::new(reply)),
+            Received::Metadata(metadata) => response.metadata = metadata.into(),
+        }
+        response
     }
 
     /// Returns how the call ended.
@@ -135,6 +190,64 @@ impl ClientResponse {
     /// Returns the code of the error object with which the call was answered, if it failed: see [`CallError::code`].
     pub fn code(&self) -> Option<i64> {
         self.failure()?.code()
+    }
+
+    /// Returns the metadata of the server's reply, of a result as well as of an error. For a stream of items it is that of the
+    /// end of the stream. It is empty if there was no reply, as after a timeout, and for the answer of a middleware.
+    ///
+    /// The metadata of a call is read when this is first called, so that a middleware that does not call it pays nothing
+    /// for it.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use rpc_runtime::middleware::{ClientMiddleware, ClientNext, ClientRequest, ClientResponse};
+    /// use rpc_runtime::{Client, Context, ErrorObject, code, rpc};
+    ///
+    /// /// Sends no more calls once the server has said that none are left.
+    /// #[derive(Default)]
+    /// struct Quota {
+    ///     is_used_up: AtomicBool,
+    /// }
+    ///
+    /// impl ClientMiddleware for Quota {
+    ///     async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
+    ///         if self.is_used_up.load(Ordering::Relaxed) {
+    ///             return ClientResponse::error(ErrorObject::new(429, "no requests are left"));
+    ///         }
+    ///         let response = next.run(request).await;
+    ///         if response.metadata().get("requests-left") == Some("0") {
+    ///             self.is_used_up.store(true, Ordering::Relaxed);
+    ///         }
+    ///         response
+    ///     }
+    /// }
+    ///
+    /// #[rpc]
+    /// trait Search {
+    ///     async fn search(&self, cx: &Context, text: &str) -> Result<u32, ErrorObject>;
+    /// }
+    ///
+    /// struct Index;
+    /// impl Search for Index {
+    ///     async fn search(&self, cx: &Context, text: &str) -> Result<u32, ErrorObject> {
+    ///         let _ = cx.set_response_meta("requests-left", "0");
+    ///         Ok(7)
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let client = Client::builder().middleware(Quota::default()).local(SearchServer::new(Index));
+    /// let search = SearchClient::new(client);
+    /// assert_eq!(search.search("pear").await.unwrap(), 7);
+    /// assert_eq!(search.search("pear").await.unwrap_err().code(), Some(429));
+    /// # }
+    /// ```
+    pub fn metadata(&self) -> &ResponseMetadata {
+        self.metadata.get_or_init(|| match &self.reply {
+            Some(reply) => sync::lock(reply).read_metadata(),
+            None => ResponseMetadata::default(),
+        })
     }
 }
 
