@@ -697,7 +697,7 @@ fn unknown(variants: &[Variant<'_>]) -> TokenStream {
     }
 }
 
-/// Generates the impl with the given methods.
+/// Generates the impl with the given methods, and the conversion for methods whose error is an `ErrorObject`.
 fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     let RpcError {
         original, variants, ..
@@ -712,6 +712,9 @@ fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     let clause = generics::where_clause(&original.generics, &bounds);
     generated! {
         impl #params __rpc::RpcError for #ident #args #clause { #methods }
+        impl #params __rpc::From<#ident #args> for __rpc::ErrorObject #clause {
+            fn from(error: #ident #args) -> Self { Self::sent(&error) }
+        }
     }
 }
 

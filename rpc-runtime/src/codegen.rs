@@ -20,7 +20,7 @@ pub use futures_core::Stream;
 
 pub use crate::client::{Call, Client, DeclaredMethod, Method, Notification, Streaming};
 
-pub use crate::codec::error::{DataWriter, ErrorData, ErrorDescription, RpcError};
+pub use crate::codec::error::{DataWriter, ErrorData, ErrorDescription, ErrorObject, RpcError};
 pub use crate::codec::params::decode::{Argument, arg, bytes, cow, optional_bytes, optional_cow};
 pub use crate::codec::params::encode::{NoParams, SentParams, entire};
 pub use crate::codec::reply::{Fault, Reply};

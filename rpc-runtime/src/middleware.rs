@@ -342,12 +342,60 @@ impl<T: FnOnce(Outcome)> Drop for Observer<'_, T> {
 pub struct Response(Result<(), Fault>);
 
 impl Response {
-    /// Creates an error response, which replaces that of the handler.
+    /// Creates an error response, which replaces that of the handler. The error is an [`ErrorObject`], an enum with
+    /// `#[derive(RpcError)]`, or the [`CallError`](crate::CallError) of a call to another service.
+    ///
+    /// The caller of a method that has this error receives the error itself. Other callers receive its code, message and data
+    /// as an [`ErrorObject`].
+    ///
+    /// ```
+    /// use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+    /// use rpc_runtime::{CallError, Client, RpcError, Service, rpc};
+    ///
+    /// #[derive(Debug, thiserror::Error, RpcError)]
+    /// enum ShopError {
+    ///     #[error("closed until {opens}")]
+    ///     #[rpc(code = 1)]
+    ///     Closed { opens: String },
+    ///     #[error("sold out")]
+    ///     #[rpc(code = 2)]
+    ///     SoldOut,
+    /// }
+    ///
+    /// #[rpc]
+    /// trait Shop {
+    ///     async fn buy(&self, item: &str) -> Result<u32, ShopError>;
+    /// }
+    /// # struct Fruit;
+    /// # impl Shop for Fruit {
+    /// #     async fn buy(&self, _: &str) -> Result<u32, ShopError> { Err(ShopError::SoldOut) }
+    /// # }
+    ///
+    /// struct Closed;
+    ///
+    /// impl Middleware for Closed {
+    ///     async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
+    ///         match call.context().meta("employee") {
+    ///             Some(_) => next.run().await,
+    ///             None => Response::error(ShopError::Closed { opens: "8:00".into() }),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let shop = ShopClient::new(Client::local(Layered::new(Closed, ShopServer::new(Fruit))));
+    /// match shop.buy("pear").await {
+    ///     Err(CallError::Application(ShopError::Closed { opens })) => assert_eq!(opens, "8:00"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # }
+    /// ```
     ///
     /// As for a handler's own errors, codes that report the execution status of a call are not allowed: [`ErrorObject`]
     /// lists them.
-    pub fn error(error: ErrorObject) -> Self {
-        Self(Err(error.into()))
+    pub fn error(error: impl Into<ErrorObject>) -> Self {
+        Self(Err(error.into().into()))
     }
 
     /// Returns the outcome of the call.

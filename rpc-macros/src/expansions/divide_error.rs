@@ -44,6 +44,11 @@ const _: () = {
             }
         }
     }
+    impl __rpc::From<DivideError> for __rpc::ErrorObject {
+        fn from(error: DivideError) -> Self {
+            Self::sent(&error)
+        }
+    }
     impl<__Schemas> __rpc::ErrorSchemas<__Schemas> for DivideError
     where
         __Schemas: __rpc::Knows<String>,

@@ -78,6 +78,14 @@ const _: () = {
             }
         }
     }
+    impl<T> __rpc::From<Shapes<T>> for __rpc::ErrorObject
+    where
+        for<'__de> T: __rpc::Argument<'__de>,
+    {
+        fn from(error: Shapes<T>) -> Self {
+            Self::sent(&error)
+        }
+    }
     impl<__Schemas, T> __rpc::ErrorSchemas<__Schemas> for Shapes<T>
     where
         __Schemas: __rpc::Knows<T>,

@@ -304,6 +304,25 @@ impl<'de> ErrorData<'_, 'de> {
 /// [`CallError::Remote`](crate::CallError::Remote), all others as
 /// [`CallError::Application`](crate::CallError::Application).
 ///
+/// # Conversions
+///
+/// `#[derive(RpcError)]` also implements `From` of the enum for `ErrorObject`. So `?` converts the enum in a function that
+/// returns an `ErrorObject`, and [`Response::error`](crate::middleware::Response::error) takes either.
+///
+/// ```
+/// use rpc_runtime::{ErrorObject, RpcError};
+///
+/// #[derive(Debug, thiserror::Error, RpcError)]
+/// enum TokenError {
+///     #[error("the token has expired")]
+///     #[rpc(code = 401)]
+///     Expired,
+/// }
+///
+/// let error = ErrorObject::from(TokenError::Expired);
+/// assert_eq!((error.code(), error.message()), (401, "the token has expired"));
+/// ```
+///
 /// # Errors of another service
 ///
 /// A handler that calls another service passes its [`CallError`](crate::CallError) on with `?`. An error of the other
@@ -398,7 +417,8 @@ impl ErrorObject {
     }
 
     /// Returns the error object that a server sends for this error.
-    pub(crate) fn sent<E: RpcError>(error: &E) -> Self {
+    #[doc(hidden)]
+    pub fn sent<E: RpcError>(error: &E) -> Self {
         let mut data = Vec::new();
         let mut failure = None;
         error.write_data(DataWriter {

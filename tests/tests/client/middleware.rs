@@ -414,6 +414,14 @@ async fn answer_of_a_middleware_is_decoded_as_that_of_the_server() {
     assert!(matches!(account.token().await, Err(CallError::Encode(_))));
 
     let account = answering(|| {
+        let name = "eve".into();
+        ClientResponse::error(AccountError::Unknown { name })
+    });
+    let found = account.find("bob").await;
+    let expected = AccountError::Unknown { name: "eve".into() };
+    assert!(matches!(found, Err(CallError::Application(error)) if error == expected));
+
+    let account = answering(|| {
         let error = ErrorObject::new(7, "no account called ada");
         ClientResponse::error(error.with_data(&BTreeMap::from([("name", "ada")])))
     });

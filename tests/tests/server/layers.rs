@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
 use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
-use rpc_runtime::{ErrorObject, Service, Stream, code, rpc};
+use rpc_runtime::{CallError, Client, ErrorObject, RpcError, Service, Stream, code, rpc};
 use tests::support::{TestServer, eventually, soon};
+use thiserror::Error;
 
 #[rpc(namespace = "shop")]
 trait Shop {
@@ -165,4 +166,103 @@ async fn first_layer_is_the_outermost_and_outside_of_a_service_of_its_own() {
     assert_eq!(error.code(), Some(403));
     let expected = ["second", "first"].map(|name| format!("{name} _OTHER _OTHER other: error"));
     assert_eq!(*calls.lock().unwrap(), expected);
+}
+
+#[derive(Debug, PartialEq, Error, RpcError)]
+enum GateError {
+    #[error("closed until {opens}")]
+    #[rpc(code = 7)]
+    Closed { opens: String },
+    #[error("full")]
+    #[rpc(code = 8)]
+    Full,
+}
+
+fn closed() -> GateError {
+    let opens = "8:00".into();
+    GateError::Closed { opens }
+}
+
+#[rpc(namespace = "gate")]
+trait Gate {
+    async fn enter(&self) -> Result<u32, GateError>;
+    #[rpc(blocking)]
+    fn push(&self) -> Result<u32, GateError>;
+    fn visitors(&self) -> impl Stream<Item = Result<u32, GateError>>;
+    async fn carry(&self, items: impl Stream<Item = u32>) -> Result<u32, GateError>;
+    /// A method of another error type.
+    async fn look(&self) -> Result<u32, ErrorObject>;
+}
+
+struct Open;
+
+impl Gate for Open {
+    async fn enter(&self) -> Result<u32, GateError> {
+        Err(GateError::Full)
+    }
+
+    fn push(&self) -> Result<u32, GateError> {
+        Err(GateError::Full)
+    }
+
+    fn visitors(&self) -> impl Stream<Item = Result<u32, GateError>> {
+        futures_util::stream::iter([Err(GateError::Full)])
+    }
+
+    async fn carry(&self, _: impl Stream<Item = u32> + Send) -> Result<u32, GateError> {
+        Err(GateError::Full)
+    }
+
+    async fn look(&self) -> Result<u32, ErrorObject> {
+        // `?` converts the error as well.
+        Ok(Err(closed())?)
+    }
+}
+
+/// Rejects calls without a ticket.
+struct Keeper;
+
+impl Middleware for Keeper {
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
+        match call.context().meta("ticket") {
+            Some(_) => next.run().await,
+            None => Response::error(closed()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn middleware_answers_every_kind_of_call_with_an_error_of_the_method() {
+    let service = || Layered::new(Keeper, GateServer::new(Open));
+    let server = TestServer::bind(|builder| builder.service(service()).bind("127.0.0.1:0"));
+    for client in [server.connect().await, Client::local(service())] {
+        let gate = GateClient::new(client.clone());
+        let application = |error: CallError<GateError>| match error {
+            CallError::Application(error) => error,
+            other => panic!("{other:?}"),
+        };
+        let entered = soon(gate.enter()).await.unwrap_err();
+        assert_eq!(application(entered), closed());
+        let pushed = soon(gate.push()).await.unwrap_err();
+        assert_eq!(application(pushed), closed());
+        let visitors = soon(gate.visitors().next()).await.unwrap();
+        assert_eq!(application(visitors.unwrap_err()), closed());
+        let carried = gate.carry(futures_util::stream::iter([1]));
+        assert_eq!(application(soon(carried).await.unwrap_err()), closed());
+        let mut batch = client.batch();
+        let entry = batch.call(gate.enter());
+        let mut replies = soon(batch.send()).await.unwrap();
+        assert_eq!(application(replies.take(entry).unwrap_err()), closed());
+        let full = soon(gate.enter().meta("ticket", "1")).await.unwrap_err();
+        assert_eq!(application(full), GateError::Full);
+
+        for ticket in [None, Some("1")] {
+            let look = ticket.map_or(gate.look(), |ticket| gate.look().meta("ticket", ticket));
+            let CallError::Application(error) = soon(look).await.unwrap_err() else {
+                panic!("it has the code of an application");
+            };
+            assert_eq!((error.code(), error.message()), (7, "closed until 8:00"));
+            assert_eq!(error.raw_data(), Some(r#"{"opens":"8:00"}"#));
+        }
+    }
 }

@@ -147,9 +147,10 @@ impl ClientResponse {
     }
 
     /// Creates an error response, which answers the call in place of the server. The caller receives it as it receives the
-    /// error of a handler.
-    pub fn error(error: ErrorObject) -> Self {
-        Self::of(ResponseContent::Failed(CallError::Application(error)))
+    /// error of a handler. The error is an [`ErrorObject`], or an enum with `#[derive(RpcError)]`.
+    pub fn error(error: impl Into<ErrorObject>) -> Self {
+        let error = CallError::Application(error.into());
+        Self::of(ResponseContent::Failed(error))
     }
 
     fn of(content: ResponseContent) -> Self {
