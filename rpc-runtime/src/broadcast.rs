@@ -12,9 +12,10 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use futures_core::Stream;
 use futures_util::stream;
@@ -29,7 +30,8 @@ use crate::waker::{WakerSlot, wake_all};
 /// A source of items for many subscribers, each of which receives all items in the same order. Cheap to clone.
 ///
 /// A subscription is a `Stream` that a handler can return unchanged. It receives the items that are sent after it was
-/// created.
+/// created. [`send`](Self::send) is for asynchronous code; blocking handlers and plain threads use
+/// [`blocking_send`](Self::blocking_send).
 ///
 /// ```
 /// use futures_util::{Stream, TryStreamExt};
@@ -79,6 +81,81 @@ use crate::waker::{WakerSlot, wake_all};
 /// | [`subscribe_or_end`](Self::subscribe_or_end) | the subscription ends with [`Lagged`], after the queued items |
 ///
 /// An item reaches all subscribers before its `send` waits for one of them.
+///
+/// # Only the latest item
+/// A subscriber of state, such as a price or a position, needs the latest item and may miss those before it. A
+/// [`watch`](tokio::sync::watch) channel on each end keeps only that item:
+///
+/// - The handler returns the values of a `watch` receiver. The subscriber receives the present value at once, and then each
+///   value that is the latest when it is sent. The sender never waits.
+/// - The caller takes items as they arrive and keeps the last. Otherwise old items fill the flow control window of the stream,
+///   and a slow caller takes them first, whatever the lag policy.
+///
+/// ```
+/// use futures_util::{Stream, StreamExt, stream};
+/// use rpc_runtime::{Client, rpc};
+/// use tokio::sync::watch;
+///
+/// #[rpc]
+/// trait Market {
+///     /// The price, and each new price.
+///     fn price(&self) -> impl Stream<Item = u64>;
+/// }
+///
+/// struct Exchange {
+///     price: watch::Sender<u64>,
+/// }
+///
+/// impl Market for Exchange {
+///     fn price(&self) -> impl Stream<Item = u64> {
+///         let mut price = self.price.subscribe();
+///         // The present price counts as a new one.
+///         price.mark_changed();
+///         stream::unfold(price, async |mut price| {
+///             price.changed().await.ok()?;
+///             let latest = *price.borrow_and_update();
+///             Some((latest, price))
+///         })
+///     }
+/// }
+///
+/// /// Keeps the latest item of a stream, until the stream ends or no receiver is left.
+/// fn latest<T, E>(items: impl Stream<Item = Result<T, E>> + Send + 'static) -> watch::Receiver<Option<T>>
+/// where
+///     T: Send + Sync + 'static,
+///     E: std::fmt::Display + Send,
+/// {
+///     let (sender, receiver) = watch::channel(None);
+///     tokio::spawn(async move {
+///         let mut items = std::pin::pin!(items);
+///         loop {
+///             let item = tokio::select! {
+///                 item = items.next() => item,
+///                 () = sender.closed() => break,
+///             };
+///             match item {
+///                 Some(Ok(item)) => sender.send_replace(Some(item)),
+///                 Some(Err(error)) => break eprintln!("the prices ended: {error}"),
+///                 None => break,
+///             };
+///         }
+///     });
+///     receiver
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let (price, _) = watch::channel(1);
+/// let market = MarketClient::new(Client::local(MarketServer::new(Exchange { price: price.clone() })));
+/// let mut latest = latest(market.price());
+/// assert_eq!(*latest.wait_for(Option::is_some).await.unwrap(), Some(1));
+/// for cents in 2..=1_000 {
+///     price.send_replace(cents);
+/// }
+/// // The subscriber was busy meanwhile, and sees only the last price.
+/// assert_eq!(*latest.wait_for(|price| *price > Some(1)).await.unwrap(), Some(1_000));
+/// # }
+/// ```
 ///
 /// # End
 /// Subscriptions end after their queued items when the last clone of the broadcast is dropped, or with
@@ -290,6 +367,85 @@ impl<T: Clone> Broadcast<T> {
         self.0.shared.deliver(item, &mut deferred);
         self.0.shared.has_room().await;
     }
+
+    /// Sends `item` as [`send`](Self::send) does, from a blocking handler or from a thread without a runtime. Blocks the thread
+    /// while `send` would wait. It takes its turn among all senders.
+    ///
+    /// ```
+    /// use futures_util::{Stream, StreamExt};
+    /// use rpc_runtime::{Broadcast, Client, rpc};
+    ///
+    /// #[rpc]
+    /// trait Journal {
+    ///     #[rpc(blocking)]
+    ///     fn append(&self, line: &str);
+    ///     fn lines(&self) -> impl Stream<Item = String>;
+    /// }
+    ///
+    /// struct File {
+    ///     lines: Broadcast<String>,
+    /// }
+    ///
+    /// impl Journal for File {
+    ///     fn append(&self, line: &str) {
+    ///         // A real one writes to the disk, too.
+    ///         self.lines.blocking_send(line.to_owned());
+    ///     }
+    ///
+    ///     fn lines(&self) -> impl Stream<Item = String> {
+    ///         self.lines.subscribe_dropping_oldest(16)
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let lines = Broadcast::new();
+    /// let mut subscribed = lines.subscribe_waiting(1);
+    /// let journal = JournalClient::new(Client::local(JournalServer::new(File { lines: lines.clone() })));
+    /// journal.append("first").await.unwrap();
+    /// assert_eq!(subscribed.next().await.unwrap(), "first");
+    ///
+    /// // From a plain thread.
+    /// std::thread::spawn(move || lines.blocking_send("second".into()));
+    /// assert_eq!(subscribed.next().await.unwrap(), "second");
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Panics in an asynchronous context, such as an `async` handler: its thread has to run other tasks.
+    pub fn blocking_send(&self, item: T) {
+        let mut deferred = self.0.sending.blocking_lock();
+        block_on(self.0.shared.has_room());
+        self.0.shared.deliver(item, &mut deferred);
+        block_on(self.0.shared.has_room());
+    }
+}
+
+/// Unparks a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+thread_local! {
+    static UNPARK: Waker = Arc::new(Unpark(thread::current())).into();
+}
+
+/// Polls a future until it is ready, and parks the thread meanwhile.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    UNPARK.with(|waker| {
+        let mut cx = Context::from_waker(waker);
+        loop {
+            match future.as_mut().poll(&mut cx) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park(),
+            }
+        }
+    })
 }
 
 impl<T> Clone for Broadcast<T> {

@@ -91,6 +91,97 @@ fn item_whose_sender_waits_reaches_other_subscribers() {
     assert_eq!(queued(&mut ending), [Ok(1), Ok(2)]);
 }
 
+#[test]
+fn thread_sends_without_a_runtime_and_waits_for_room() {
+    let feed = Broadcast::new();
+    let mut items = feed.subscribe_waiting(1);
+    let (sent, received) = mpsc::channel();
+    let sender = thread::spawn({
+        let feed = feed.clone();
+        move || {
+            for item in 0..100 {
+                feed.blocking_send(item);
+                sent.send(item).unwrap();
+            }
+        }
+    });
+    let limit = Duration::from_secs(20);
+    assert_eq!(received.recv_timeout(limit), Ok(0));
+    for item in 0..100 {
+        // The subscriber has taken the items before this one, so the sender waits behind the next.
+        while items
+            .shared
+            .state()
+            .queues
+            .values()
+            .all(|queue| queue.items.is_empty())
+        {
+            thread::yield_now();
+        }
+        assert!(received.try_iter().all(|sent| sent <= item));
+        assert_eq!(items.next().now_or_never().flatten(), Some(item));
+    }
+    sender.join().unwrap();
+    drop(feed);
+    assert!(is_over(&mut items));
+}
+
+#[tokio::test]
+async fn threads_and_tasks_send_in_turn() {
+    let feed = Broadcast::new();
+    let items = feed.subscribe_waiting(1);
+    for thread in 0..2 {
+        let feed = feed.clone();
+        thread::spawn(move || (0..100).for_each(|item| feed.blocking_send((thread, item))));
+    }
+    // Blocking handlers run on threads of this kind.
+    for task in 2..4 {
+        let feed = feed.clone();
+        tokio::task::spawn_blocking(move || {
+            (0..100).for_each(|item| feed.blocking_send((task, item)));
+        });
+    }
+    for task in 4..6 {
+        let feed = feed.clone();
+        tokio::spawn(async move {
+            for item in 0..100 {
+                feed.send((task, item)).await;
+            }
+        });
+    }
+    drop(feed);
+    let items: Vec<_> = soon(items.collect()).await;
+    for sender in 0..6 {
+        let own = items.iter().filter(|(by, _)| *by == sender);
+        assert!(own.map(|(_, item)| *item).eq(0..100), "{sender}");
+    }
+}
+
+#[tokio::test]
+async fn thread_that_waits_for_room_is_woken_by_the_end_of_the_subscriber_and_by_close() {
+    for closes in [false, true] {
+        let feed = Broadcast::new();
+        let mut items = feed.subscribe_waiting(1);
+        let sender = tokio::task::spawn_blocking({
+            let feed = feed.clone();
+            move || (0..3).for_each(|item| feed.blocking_send(item))
+        });
+        // The sender waits behind the second item.
+        assert_eq!(soon(items.next()).await, Some(0));
+        match closes {
+            true => feed.close(),
+            false => drop(items),
+        }
+        soon(sender).await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "Cannot block the current thread from within a runtime")]
+async fn blocking_send_in_a_task_panics() {
+    Broadcast::new().blocking_send(1);
+}
+
 #[tokio::test]
 async fn subscriber_dropped_while_sender_waits_wakes_the_sender() {
     let feed = Broadcast::new();
@@ -274,7 +365,10 @@ fn send_after_warm_up_allocates_nothing() {
             // Both wait, so each is woken for its item.
             assert!(waiting.next().now_or_never().is_none());
             assert!(ending.next().now_or_never().is_none());
-            send(&feed, [item]);
+            match item % 2 {
+                0 => send(&feed, [item]),
+                _ => feed.blocking_send(item),
+            }
             assert_eq!(waiting.next().now_or_never(), Some(Some(item)));
             assert_eq!(dropping.next().now_or_never(), Some(Some(item)));
             assert_eq!(ending.next().now_or_never(), Some(Some(Ok(item))));

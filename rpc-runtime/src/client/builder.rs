@@ -149,7 +149,8 @@ impl<R> ClientBuilder<R> {
 
     /// Sets the time limit of calls, batches and notifications that have no time limit of their own. Defaults to none.
     ///
-    /// The time limit of a stream of items covers all items.
+    /// The time limit of a stream of items covers all items. [`Streaming::no_timeout`](crate::Streaming::no_timeout) removes it
+    /// from a stream that has no end, and [`Call::no_timeout`](crate::Call::no_timeout) from a call.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.options.timeout = Some(timeout);
         self

@@ -194,6 +194,13 @@ impl<T, E> Call<T, E> {
         self
     }
 
+    /// Removes the time limit, for a long upload for example. A deadline that the call inherits still applies: see
+    /// [Deadlines](#deadlines).
+    pub fn no_timeout(mut self) -> Self {
+        self.dispatch.outgoing.options.time.timeout = None;
+        self
+    }
+
     /// Inherits the deadline of the handler that received `cx`: see [Deadlines](#deadlines).
     ///
     /// ```

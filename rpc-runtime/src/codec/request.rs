@@ -199,21 +199,21 @@ impl<'de> Request<'_, 'de> {
 
 impl<'de> Request<'_, 'de> {
     /// Returns the service that `rpc.health` asks for, given by position or by name; `None` for the entire server.
+    ///
+    /// Other parameters are rejected: a probe that misspells `service` would otherwise receive the state of the entire server.
     pub(crate) fn health_service(&self) -> Result<Option<&'de str>, &'static str> {
-        let Some(params) = self.params else {
-            return Ok(None);
-        };
-        let service = match (params.elements(), params.members()) {
-            (Some(mut elements), _) => elements.next(),
-            (_, Some(mut members)) => {
-                let service = members.find(|(name, _)| *name == "service");
-                service.map(|(_, value)| value)
+        const OTHER: &str = "the only parameter is `service`";
+        let mut service = None;
+        let elements = self.params.and_then(Value::elements).into_iter().flatten();
+        let members = self.params.and_then(Value::members).into_iter().flatten();
+        let positional = elements.map(|value| ("service", value));
+        for (name, value) in positional.chain(members) {
+            if name != "service" || service.replace(value).is_some() {
+                return Err(OTHER);
             }
-            _ => None,
-        };
-        match service {
+        }
+        match service.filter(|name| !name.is_null()) {
             None => Ok(None),
-            Some(name) if name.is_null() => Ok(None),
             Some(name) => match name.as_str() {
                 Some(name) => Ok(Some(name)),
                 None => Err("`service` is the name of a service"),

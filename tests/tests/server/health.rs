@@ -80,6 +80,39 @@ async fn health_of_the_server_and_of_its_services_is_what_was_set() {
 }
 
 #[tokio::test]
+async fn parameters_other_than_the_service_are_rejected_and_those_of_other_protocol_methods_ignored()
+ {
+    let gate = Arc::new(Semaphore::new(0));
+    let server = TestServer::start(StockServer::new(Here(gate)), Limits::default());
+    let client = server.connect().await;
+    for params in [
+        json!(["Stock", 1]),
+        json!([null, null]),
+        json!({"servise": "Stock"}),
+        json!({"service": "Stock", "verbose": true}),
+    ] {
+        let error = ask(&client, params).await.unwrap_err();
+        assert_eq!(error.code(), Some(code::INVALID_PARAMS));
+        let data = error.data();
+        assert_eq!(
+            data.as_deref(),
+            Some(r#""the only parameter is `service`""#)
+        );
+    }
+    let parameters = json!({"service": "Stock"});
+    let () = soon(client.call("rpc.ping", &parameters)).await.unwrap();
+    let document: Value = soon(client.call("rpc.discover", &parameters))
+        .await
+        .unwrap();
+    assert_eq!(document["openrpc"], "1.4.1");
+
+    let mut service = RawService::new(StockServer::new(Here(Arc::new(Semaphore::new(0)))));
+    let twice = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.health","params":{"service":"Stock","service":""}}"#;
+    let reply: Value = serde_json::from_slice(service.respond(twice).await).unwrap();
+    assert_eq!(reply["error"]["code"], code::INVALID_PARAMS);
+}
+
+#[tokio::test]
 async fn server_that_drains_is_not_serving() {
     let gate = Arc::new(Semaphore::new(0));
     let service = ShopServer::new(Here(Arc::clone(&gate)));

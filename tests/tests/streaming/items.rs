@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use rpc_runtime::{CallError, Client, Context, Limits, RpcError, ServerHandle, code, rpc};
+use rpc_runtime::middleware::{ClientMiddleware, ClientNext, ClientRequest, ClientResponse};
+use rpc_runtime::{
+    CallError, Client, Context, Limits, RpcError, ServerHandle, Streaming, code, rpc,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tests::support::{DEADLINE, serve, soon, until_stable};
+use tests::support::{DEADLINE, TestServer, serve, soon, until_stable};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -482,6 +485,64 @@ async fn timeout_covers_a_stream_to_its_end() {
     assert!(matches!(none, Some(Err(CallError::Timeout))));
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Echoes two items, with a day between them.
+async fn two_days(market: &MarketClient, options: impl Fn(Echoed) -> Echoed) -> Vec<EchoedItem> {
+    let (send, items) = channel();
+    let mut echoed = options(market.echo("", items));
+    let mut received = Vec::new();
+    for item in ["first", "second"] {
+        tokio::time::sleep(DAY).await;
+        let _ = send.send(item.to_owned()).await;
+        received.extend(echoed.next().await);
+    }
+    received
+}
+
+type Echoed = Streaming<String>;
+type EchoedItem = Result<String, CallError>;
+
+#[tokio::test(start_paused = true)]
+async fn stream_without_a_timeout_runs_for_days_while_calls_of_its_client_have_seconds() {
+    let seconds = Duration::from_secs(5);
+    let builder = Client::builder().timeout(seconds);
+    let server = || MarketServer::new(Exchange::default());
+    let plain = builder.clone().local(server());
+    for client in [plain.clone(), plain.with_middleware(Pass)] {
+        let market = MarketClient::new(client);
+        for options in [
+            (|echoed: Echoed| echoed.no_timeout()) as fn(_) -> _,
+            |echoed| echoed.timeout(Duration::from_secs(1)).no_timeout(),
+            |echoed| echoed.timeout(3 * DAY),
+        ] {
+            let received = two_days(&market, options).await;
+            let received: Result<Vec<_>, _> = received.into_iter().collect();
+            assert_eq!(received.unwrap(), ["first", "second"]);
+        }
+        let mut one = market.one();
+        assert_eq!(one.next().await.unwrap().unwrap(), 1);
+        assert!(matches!(one.next().await, Some(Err(CallError::Timeout))));
+
+        let (send, items) = channel();
+        let uploading = tokio::spawn(market.sum(items).no_timeout());
+        tokio::time::sleep(DAY).await;
+        send.send(7).await.unwrap();
+        drop(send);
+        assert_eq!(uploading.await.unwrap().unwrap(), 7);
+        let (_send, items) = channel::<u64>();
+        assert!(matches!(market.sum(items).await, Err(CallError::Timeout)));
+    }
+}
+
+struct Pass;
+
+impl ClientMiddleware for Pass {
+    async fn call(&self, request: &mut ClientRequest, next: ClientNext<'_>) -> ClientResponse {
+        next.run(request).await
+    }
+}
+
 #[tokio::test]
 async fn handler_that_panics_between_items_is_an_internal_error() {
     let (market, _server) = market(Exchange::default()).await;
@@ -681,4 +742,43 @@ async fn stream_called_by_a_handler_inherits_its_deadline() {
     assert!(remaining.is_some_and(|remaining| remaining <= limit.as_millis() as u64));
     let mut unlimited = relay.remaining_there();
     assert_eq!(soon(unlimited.next()).await.unwrap().unwrap(), None);
+}
+
+#[tokio::test]
+async fn stream_without_a_timeout_has_the_deadline_that_it_inherits_and_no_other() {
+    /// Calls the other server without a timeout.
+    struct Unlimited(RelayClient);
+    impl Relay for Unlimited {
+        fn remaining(&self, _: &Context) -> impl Stream<Item = Option<u64>> {
+            stream::empty()
+        }
+
+        fn remaining_there(&self) -> impl Stream<Item = Option<u64>> {
+            let there = self.0.remaining().no_timeout();
+            there.map(|remaining| remaining.expect("an item"))
+        }
+    }
+    let limit = Duration::from_secs(15);
+    let there = TestServer::start(RelayServer::new(Relaying(None)), Limits::default());
+    let client = there.client().timeout(limit).connect(there.address);
+    let relay = RelayClient::new(soon(client).await.unwrap());
+    let remaining = async |mut stream: Streaming<Option<u64>>| {
+        soon(stream.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .map(Duration::from_millis)
+    };
+    assert!(
+        remaining(relay.remaining())
+            .await
+            .is_some_and(|left| left <= limit)
+    );
+    assert_eq!(remaining(relay.remaining().no_timeout()).await, None);
+
+    let here = Client::builder().local(RelayServer::new(Unlimited(relay)));
+    let relay = RelayClient::new(here);
+    let inherited = remaining(relay.remaining_there().timeout(limit)).await;
+    assert!(inherited.is_some_and(|left| left <= limit));
+    assert_eq!(remaining(relay.remaining_there()).await, None);
 }

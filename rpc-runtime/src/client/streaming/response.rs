@@ -91,7 +91,12 @@ use crate::transport::{ConnectionError, RecvStream, StreamLost};
 /// where to continue can call again.
 ///
 /// # Deadlines
-/// A [`timeout`](Self::timeout) limits the time until the last item. So does an inherited deadline.
+/// The time limit of a stream is the time from the first poll to the last item: its [`timeout`](Self::timeout), or else the
+/// timeout of the [client](crate::ClientBuilder::timeout). When the time is over, the stream ends with
+/// [`CallError::Timeout`], even if items arrive all the time. A subscription that runs for days is called with
+/// [`no_timeout`](Self::no_timeout). An inherited deadline limits the stream as well: see [`Call`](Call#deadlines).
+///
+/// To wait for a limited time for each item, pass the future of `next` to [`tokio::time::timeout`].
 ///
 /// # Retries
 /// The call is retried as a [`Call`](Call#retries) is, until the first item arrives, and only if the caller sends no items.
@@ -168,9 +173,42 @@ impl<T, E> Streaming<T, E> {
         stream
     }
 
-    /// Sets the time limit, counted from the first poll: see [`Call::timeout`].
+    /// Sets the time limit until the last item, counted from the first poll: see [Deadlines](#deadlines).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.call = self.call.timeout(timeout);
+        self
+    }
+
+    /// Removes the time limit, for a subscription that runs until it is dropped: see [Deadlines](#deadlines).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use futures_util::{Stream, StreamExt};
+    /// # use futures_util::stream;
+    /// use rpc_runtime::{CallError, Client, rpc};
+    ///
+    /// #[rpc]
+    /// trait News {
+    ///     fn headlines(&self) -> impl Stream<Item = String>;
+    /// }
+    /// # struct Paper;
+    /// # impl News for Paper {
+    /// #     fn headlines(&self) -> impl Stream<Item = String> { stream::iter(["Snow".to_owned()]) }
+    /// # }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), CallError> {
+    /// // Calls have five seconds.
+    /// let client = Client::builder().timeout(Duration::from_secs(5)).local(NewsServer::new(Paper));
+    /// let mut headlines = NewsClient::new(client).headlines().no_timeout();
+    /// while let Some(headline) = headlines.next().await {
+    ///     println!("{}", headline?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn no_timeout(mut self) -> Self {
+        self.call = self.call.no_timeout();
         self
     }
 
