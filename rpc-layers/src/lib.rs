@@ -1,6 +1,6 @@
 //! Layers for the services of [`rpc_runtime`]. A layer sees every call of the service that it wraps.
 //!
-//! They are [`tower_layer::Layer`]s, so tower's `ServiceBuilder` can wrap a service in several of them. The first one
+//! They are tower [`Layer`]s, so tower's `ServiceBuilder` can wrap a service in several of them. The first one
 //! is the outermost:
 //!
 //! ```
@@ -26,6 +26,19 @@
 //! let calculator = CalculatorClient::new(Client::local(service)); // or `Server::builder(identity).service(service)`
 //! assert_eq!(calculator.add(1, 2).await.unwrap(), 3);
 //! # }
+//! ```
+//!
+//! A single layer needs no other crate: [`Layer`] is a re-export of tower's trait.
+//!
+//! ```
+//! use rpc_layers::{Layer, TracingLayer};
+//! # use rpc_runtime::rpc;
+//! # #[rpc]
+//! # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+//! # struct Desk;
+//! # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+//!
+//! let service = TracingLayer::new().layer(CalculatorServer::new(Desk));
 //! ```
 //!
 //! | layer | feature |
@@ -98,6 +111,8 @@ mod opentelemetry;
 mod rate_limit;
 #[cfg(feature = "tracing")]
 mod trace;
+
+pub use tower_layer::Layer;
 
 #[cfg(feature = "metrics")]
 pub use self::events::{client_event_metrics, server_event_metrics};

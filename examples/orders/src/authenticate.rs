@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rpc_runtime::middleware::{Middleware, Next, RequestInfo, Response};
-use rpc_runtime::{CallError, Context, ErrorObject, Service};
+use rpc_runtime::{Context, Service};
 
 use crate::api::OrderError;
 use crate::tokens::{Kind, Principal, TokenKey};
@@ -35,10 +35,7 @@ impl Authenticate {
 
     fn check(&self, call: RequestInfo<'_>) -> Result<Principal, OrderError> {
         let context = call.context();
-        let token = context.meta("authorization");
-        let token = token.and_then(|value| value.strip_prefix("Bearer "));
-        let principal = token.and_then(|token| self.key.verify(token, Kind::Access));
-        let principal = principal.ok_or(OrderError::Unauthenticated)?;
+        let principal = principal(&self.key, context)?;
         if !may_call(&principal, call.method().name) {
             return Err(OrderError::Forbidden);
         }
@@ -47,6 +44,17 @@ impl Authenticate {
         let _ = context.set_response_meta("calls-left", &left.to_string());
         Ok(principal)
     }
+}
+
+/// Returns the user of the token that came with a call.
+///
+/// # Errors
+/// When the token is missing, wrong or expired.
+pub fn principal(key: &TokenKey, cx: &Context) -> Result<Principal, OrderError> {
+    let token = cx.meta("authorization");
+    let token = token.and_then(|value| value.strip_prefix("Bearer "));
+    let principal = token.and_then(|token| key.verify(token, Kind::Access));
+    principal.ok_or(OrderError::Unauthenticated)
 }
 
 /// The rule of each method. A method that is added later is closed until it has a rule.
@@ -67,7 +75,7 @@ impl Middleware for Authenticate {
                 next.run().await
             }
             // As if the handler had returned it: callers receive their typed error.
-            Err(error) => Response::error(ErrorObject::from(CallError::Application(error))),
+            Err(error) => Response::error(error),
         }
     }
 }

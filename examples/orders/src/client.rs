@@ -9,10 +9,9 @@ use serde::Deserialize;
 
 use crate::api::{LoginClient, NewOrder, Order, OrderError, OrdersClient, State};
 use crate::bearer::Bearer;
-use crate::replica::LONGEST_STREAM;
 use crate::serve::Failure;
 
-/// The time limit of a call, with all of its attempts.
+/// The time limit of a call, with all of its attempts. Imports, and the streams that watch an order, have none.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The number of calls in a row that time out at a replica before it gets no more. A replica that was killed costs that many
@@ -135,7 +134,7 @@ impl Session {
     pub async fn watch(&self, id: u64) -> Result<(), Failure> {
         let mut shown = None;
         loop {
-            let mut orders = self.orders.watch(id).timeout(LONGEST_STREAM);
+            let mut orders = self.orders.watch(id).no_timeout();
             let ended = loop {
                 match orders.next().await {
                     // It may be repeated after a reconnect.
@@ -167,7 +166,11 @@ impl Session {
     pub async fn import(&self, lines: &str) -> Result<(), Failure> {
         let orders: Option<Vec<NewOrder>> = lines.lines().map(parse).collect();
         let orders = orders.ok_or("a line is not KEY ITEM COUNT")?;
-        let count = self.orders.import(stream::iter(orders)).await?;
+        let count = self
+            .orders
+            .import(stream::iter(orders))
+            .no_timeout()
+            .await?;
         println!("imported {count}");
         Ok(())
     }

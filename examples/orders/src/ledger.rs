@@ -33,8 +33,8 @@ pub trait Ledger {
     fn watch(&self, user: &str, id: u64) -> impl Stream<Item = Result<Order, LedgerError>>;
 
     /// Moves an order to a later state.
-    #[rpc(idempotent)]
-    async fn advance(&self, id: u64, state: State) -> Result<Order, LedgerError>;
+    #[rpc(blocking, idempotent)]
+    fn advance(&self, id: u64, state: State) -> Result<Order, LedgerError>;
 }
 
 /// An error of the ledger.
@@ -154,13 +154,13 @@ impl Ledger for Book {
         until_final(now.chain(changes))
     }
 
-    async fn advance(&self, id: u64, state: State) -> Result<Order, LedgerError> {
-        let order = self.ask(move |store| store.advance(id, state)).await?;
+    fn advance(&self, id: u64, state: State) -> Result<Order, LedgerError> {
+        let order = self.store.advance(id, state)?;
         let order = order.ok_or(LedgerError::NotFound)?;
         if order.state != state {
             return Err(LedgerError::Advanced { now: order.state });
         }
-        self.changes.send(order.clone()).await;
+        self.changes.blocking_send(order.clone());
         Ok(order)
     }
 }

@@ -16,9 +16,6 @@ use crate::tokens::{Kind, Principal, TokenKey};
 /// How long a refresh token is valid.
 const REFRESH: Duration = Duration::from_secs(8 * 3600);
 
-/// The longest stream. Without it the timeout of the client of the ledger, which is meant for calls, would end streams.
-pub const LONGEST_STREAM: Duration = Duration::from_secs(3600);
-
 /// The number of orders of one import that wait for the ledger.
 const IMPORTS: usize = 16;
 
@@ -123,14 +120,14 @@ impl Orders for Desk {
     }
 
     fn list(&self, cx: &Context) -> impl Stream<Item = Result<Order, OrderError>> {
-        let orders = user(cx).map(|user| self.ledger.list(&user.user).timeout(LONGEST_STREAM));
+        let orders = user(cx).map(|user| self.ledger.list(&user.user).no_timeout());
         let orders = stream::once(future::ready(orders));
         let orders = orders.map_ok(|orders| orders.map_err(|error| explain(error, 0)));
         self.pass_on(orders.try_flatten())
     }
 
     fn watch(&self, cx: &Context, id: u64) -> impl Stream<Item = Result<Order, OrderError>> {
-        let orders = user(cx).map(|user| self.ledger.watch(&user.user, id).timeout(LONGEST_STREAM));
+        let orders = user(cx).map(|user| self.ledger.watch(&user.user, id).no_timeout());
         let orders = stream::once(future::ready(orders));
         let orders = orders.map_ok(move |orders| orders.map_err(move |error| explain(error, id)));
         self.pass_on(orders.try_flatten())

@@ -3,25 +3,23 @@
 use std::time::Duration;
 
 use rpc_layers::{
-    ClientMetrics, ConcurrencyLimitLayer, MetricsLayer, client_event_metrics, server_event_metrics,
+    ClientMetrics, ConcurrencyLimitLayer, Layer, MetricsLayer, client_event_metrics,
+    server_event_metrics,
 };
 use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
-use rpc_runtime::{
-    Client, ErrorObject, Health, Identity, Limits, Server, ServerHandle, Service, Trust,
-};
+use rpc_runtime::{Client, Health, Identity, Limits, Server, ServerHandle, Service, Trust};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_layer::Layer;
 
-use crate::api::{LoginServer, OrdersServer};
-use crate::authenticate::Authenticate;
+use crate::api::{LoginServer, OrderError, OrdersServer};
+use crate::authenticate::{Authenticate, principal};
 use crate::files::{Accounts, Folder};
 use crate::ledger::{Book, LedgerClient, LedgerServer};
 use crate::metrics;
 use crate::replica::{Desk, Gate};
 use crate::signals::{Stop, on_hangup};
 use crate::store::Store;
-use crate::tokens::{Kind, TokenKey};
+use crate::tokens::TokenKey;
 
 /// The time that calls have to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -158,12 +156,9 @@ fn build(
         .layer(Version)
         .service(ConcurrencyLimitLayer::new(LOGINS).layer(gate))
         .service(Layered::new(authenticate, desk))
-        .authorize_discover(move |cx| {
-            let token = cx.meta("authorization");
-            let token = token.and_then(|value| value.strip_prefix("Bearer "));
-            let principal = token.and_then(|token| key.verify(token, Kind::Access));
-            let principal = principal.filter(|principal| principal.is_admin);
-            principal.map_or(Err(ErrorObject::new(403, "for administrators")), |_| Ok(()))
+        .authorize_discover(move |cx| match principal(&key, cx)?.is_admin {
+            true => Ok(()),
+            false => Err(OrderError::Forbidden.into()),
         });
     Ok(server.bind(&*replica.listen)?)
 }

@@ -1,8 +1,10 @@
-//! The OpenRPC document, checked by OpenRPC's own meta-schema, and its TypeScript client, made by OpenRPC's generator.
+//! The OpenRPC document, checked by OpenRPC's own meta-schema, and its TypeScript client, made by OpenRPC's generator. The
+//! dashboard of an example, checked by the types that Grafana publishes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use jsonschema::{Draft, Registry};
 use rpc_runtime::description::OpenRpc;
@@ -13,21 +15,66 @@ use crate::bank::{BankClient, TextClient};
 /// The folder with the list of packages and a program that uses the generated client.
 const OUTSIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/typescript");
 
+const DASHBOARD: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../examples/observability/grafana.json"
+);
+
 /// The folder for files of these tests.
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
 #[test]
 fn document_passes_the_meta_schema_and_generates_a_typescript_client() {
-    let home = match install() {
-        Ok(home) => home,
+    let Some(home) = installed() else { return };
+    the_meta_schema_accepts(home);
+    the_generated_client_compiles(home);
+}
+
+#[test]
+fn dashboard_has_the_types_of_grafana_and_other_types_are_rejected() {
+    let Some(home) = installed() else { return };
+    let work = home.join(format!("dashboard-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir(&work).unwrap();
+    let module = "dashboard.ts";
+    fs::copy(Path::new(OUTSIDER).join(module), work.join(module)).unwrap();
+    let check = |dashboard: &str| {
+        let program = format!(
+            "import type {{ Dashboard }} from \"./dashboard\";\nexport const dashboard: Dashboard = {dashboard};\n"
+        );
+        fs::write(work.join("check.ts"), program).unwrap();
+        let mut compile = Command::new(home.join("node_modules/.bin/tsc"));
+        compile.args(["--noEmit", "--strict", "--skipLibCheck"]);
+        compile.args(["--moduleResolution", "node", "--types", "node"]);
+        run(compile.arg("check.ts").current_dir(&work))
+    };
+    let dashboard = fs::read_to_string(DASHBOARD).unwrap();
+    check(&dashboard).unwrap_or_else(|output| panic!("no dashboard of Grafana: {output}"));
+    for (right, wrong) in [
+        (r#""gridPos""#, r#""gridpos""#),
+        (r#""displayMode": "list""#, r#""displayMode": "lists""#),
+        (r#""legendFormat""#, r#""legend""#),
+        (r#""hide": 0"#, r#""hide": 9"#),
+        (r#""unit": "reqps""#, r#""unit": 3"#),
+    ] {
+        assert!(dashboard.contains(right), "{right}");
+        let output = check(&dashboard.replace(right, wrong)).unwrap_err();
+        assert!(output.contains("check.ts("), "{wrong}: {output}");
+    }
+    fs::remove_dir_all(&work).unwrap();
+}
+
+/// Returns the folder with the pinned packages. Returns `None`, and says why, if there is none and none is required.
+fn installed() -> Option<&'static Path> {
+    static HOME: LazyLock<Result<PathBuf, String>> = LazyLock::new(install);
+    match &*HOME {
+        Ok(home) => Some(home),
         Err(reason) if std::env::var_os("RPC_REQUIRE_NODE").is_none() => {
-            eprintln!("SKIPPED, for there is nothing to read the document with: {reason}");
-            return;
+            eprintln!("SKIPPED, for there is nothing to check it with: {reason}");
+            None
         }
         Err(reason) => panic!("RPC_REQUIRE_NODE is set, and {reason}"),
-    };
-    the_meta_schema_accepts(&home);
-    the_generated_client_compiles(&home);
+    }
 }
 
 fn the_meta_schema_accepts(home: &Path) {
