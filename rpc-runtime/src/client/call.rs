@@ -18,7 +18,7 @@ use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::Client;
 use crate::client::method::{DeclaredMethod, MethodName};
 use crate::client::middleware::layers::{Layers, Step, decode_response, received_error};
-use crate::client::middleware::response::{ClientOutcome, Received, ResponseContent};
+use crate::client::middleware::response::{ClientOutcome, KeptResponse, ResponseContent};
 use crate::client::response_metadata::ReadMetadata;
 use crate::client::streaming::request;
 use crate::codec::error::ErrorObject;
@@ -397,7 +397,7 @@ impl<T, E> Call<T, E> {
             layers.attempt_started(now);
         }
         let mut result = ready!(polled);
-        let reply = Received::Reply(self.dispatch.take_reply(length));
+        let reply = KeptResponse::Reply(self.dispatch.take_reply(length));
         let mut content = match &result {
             Ok(_) => ResponseContent::Success,
             Err(error) => ResponseContent::Failed(error.untyped(received)),

@@ -20,7 +20,7 @@ use crate::client::handle::ClientInner;
 use crate::client::metadata::MetadataWriter;
 use crate::client::middleware::layers::{Layers, Step};
 use crate::client::middleware::response::{
-    ClientOutcome, ClientResponse, Received, ResponseContent,
+    ClientOutcome, ClientResponse, KeptResponse, ResponseContent,
 };
 use crate::client::notification::Notification;
 use crate::client::options::CallOptions;
@@ -134,7 +134,7 @@ impl LayeredEntry {
             Ok(entry) => batch.add(entry, call),
             Err(reason) => {
                 let failed = ResponseContent::Failed(CallError::Encode(reason));
-                return self.complete(failed, Received::Nothing);
+                return self.complete(failed, KeptResponse::Nothing);
             }
         }
         self.layers.attempt_started(Instant::now());
@@ -154,7 +154,7 @@ impl LayeredEntry {
     }
 
     /// Ends the run that was sent.
-    fn complete(&mut self, content: ResponseContent, received: Received) {
+    fn complete(&mut self, content: ResponseContent, received: KeptResponse) {
         self.layers.attempt_ended(content.outcome(), None);
         self.layers.complete_later(content, received);
         self.state = EntryState::Waiting;
@@ -186,7 +186,7 @@ impl LayeredEntry {
         };
         let content = failure.map_or(ResponseContent::Success, ResponseContent::Failed);
         let metadata = metadata.filter(|_| sent.is_none()).cloned();
-        let received = metadata.map_or(Received::Nothing, Received::Metadata);
+        let received = metadata.map_or(KeptResponse::Nothing, KeptResponse::Metadata);
         self.complete(content, received);
     }
 

@@ -17,7 +17,7 @@ use crate::client::handle::{Client, ClientInner};
 use crate::client::metadata::MetadataWriter;
 use crate::client::method::{DeclaredMethod, MessageHead, MethodName};
 use crate::client::middleware::layers::{Layers, Step};
-use crate::client::middleware::response::{ClientOutcome, Received, ResponseContent};
+use crate::client::middleware::response::{ClientOutcome, KeptResponse, ResponseContent};
 use crate::client::options::CallOptions;
 use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
@@ -318,7 +318,7 @@ impl Notification {
             }
             Err(error) => ResponseContent::Failed(error.untyped(None)),
         };
-        Poll::Ready((layers.complete(content, Received::Nothing, cx), sent))
+        Poll::Ready((layers.complete(content, KeptResponse::Nothing, cx), sent))
     }
 
     fn restart(&mut self, metadata: MetadataWriter) {

@@ -44,11 +44,17 @@ trait Paper {
     fn latest(&self) -> impl Stream<Item = Headline>;
     fn strict(&self) -> impl Stream<Item = Result<News, PaperError>>;
     fn plain(&self) -> impl Stream<Item = Result<News, Lagged>>;
+    /// The present news, and each that is the latest when it is sent.
+    fn present(&self) -> impl Stream<Item = News>;
+    /// Sends news from a thread, to all subscribers.
+    #[rpc(blocking)]
+    fn print(&self, from: u64, count: u64);
     async fn add(&self, a: u64, b: u64) -> u64;
 }
 
 struct Press {
     news: Broadcast<News>,
+    present: watch::Sender<News>,
     subscribed: watch::Sender<usize>,
 }
 
@@ -81,6 +87,23 @@ impl Paper for Press {
         self.count(self.news.subscribe_or_end(CAPACITY))
     }
 
+    fn present(&self) -> impl Stream<Item = News> {
+        let mut present = self.count(self.present.subscribe());
+        present.mark_changed();
+        stream::unfold(present, async |mut present| {
+            present.changed().await.ok()?;
+            let latest = present.borrow_and_update().clone();
+            Some((latest, present))
+        })
+    }
+
+    fn print(&self, from: u64, count: u64) {
+        for number in from..from + count {
+            let text = String::new();
+            self.news.blocking_send(News { number, text });
+        }
+    }
+
     async fn add(&self, a: u64, b: u64) -> u64 {
         a + b
     }
@@ -89,6 +112,7 @@ impl Paper for Press {
 /// A server with a broadcast, and a client.
 struct Harness {
     news: Broadcast<News>,
+    present: watch::Sender<News>,
     subscribed: watch::Receiver<usize>,
     paper: PaperClient,
     server: ServerHandle,
@@ -99,13 +123,17 @@ struct Harness {
 async fn harness() -> Harness {
     let (news, subscribed) = (Broadcast::new(), watch::Sender::new(0));
     let receiver = subscribed.subscribe();
+    let text = "x".repeat(TEXT);
+    let present = watch::Sender::new(News { number: 0, text });
     let press = Press {
         news: news.clone(),
+        present: present.clone(),
         subscribed,
     };
     let (client, server) = serve(PaperServer::new(press), Limits::default()).await;
     Harness {
         news,
+        present,
         subscribed: receiver,
         paper: PaperClient::new(client),
         server,
@@ -242,4 +270,52 @@ async fn closed_broadcast_ends_its_streams_and_the_server_drains() {
     assert!(soon(every.next()).await.is_none());
     let limit = std::time::Duration::from_secs(20);
     assert!(soon(harness.server.shutdown(limit)).await);
+}
+
+#[tokio::test]
+async fn blocking_handlers_send_to_subscribers_in_turn_and_wait_for_slow_ones() {
+    let mut harness = harness().await;
+    let mut every = harness.paper.every();
+    harness.has_subscribed(&mut every, 1).await;
+    let printing: Vec<_> = (0..4_u64)
+        .map(|press| tokio::spawn(harness.paper.print(press * MANY, MANY)))
+        .collect();
+    let mut next = [0; 4];
+    for _ in 0..4 * MANY {
+        let News { number, .. } = soon(every.next()).await.unwrap().unwrap();
+        let (press, of_press) = ((number / MANY) as usize, number % MANY);
+        assert_eq!(of_press, next[press]);
+        next[press] += 1;
+    }
+    for printed in printing {
+        soon(printed).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn subscriber_that_needs_only_the_latest_item_sees_it_however_slow_it_is() {
+    let mut harness = harness().await;
+    let present = harness.paper.present();
+    let (latest, mut seen) = watch::channel(None);
+    tokio::spawn(present.for_each(move |news| {
+        latest.send_replace(Some(news.unwrap().number));
+        std::future::ready(())
+    }));
+    // The present item arrives without a new one.
+    let first = soon(seen.wait_for(Option::is_some)).await.unwrap().unwrap();
+    assert_eq!(first, 0);
+    soon(harness.subscribed.wait_for(|now| *now == 1))
+        .await
+        .unwrap();
+    // The subscriber takes none of these items, which are more than all windows hold.
+    for number in 1..=MANY {
+        harness.present.send_modify(|news| news.number = number);
+        tokio::task::yield_now().await;
+    }
+    let last = soon(seen.wait_for(|seen| *seen >= Some(MANY)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(last, MANY);
+    assert_eq!(soon(harness.paper.add(1, 2)).await.unwrap(), 3);
 }

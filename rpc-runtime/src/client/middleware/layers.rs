@@ -20,7 +20,7 @@ use crate::client::middleware::chain::{Chain, ClientNext};
 use crate::client::middleware::gate::{RunGate, RunPhase};
 use crate::client::middleware::request::{ClientRequest, RequestKind};
 use crate::client::middleware::response::{
-    ClientOutcome, ClientResponse, Received, ResponseContent,
+    ClientOutcome, ClientResponse, KeptResponse, ResponseContent,
 };
 use crate::codec::envelope::{DATA, ERROR, HEAD, MESSAGE};
 use crate::codec::error::ErrorObject;
@@ -143,7 +143,7 @@ impl Layers {
             CallError::Encode("the call was sent, and cannot be sent again".into())
         });
         drop(state);
-        self.complete_later(ResponseContent::Failed(failure), Received::Nothing);
+        self.complete_later(ResponseContent::Failed(failure), KeptResponse::Nothing);
         true
     }
 
@@ -171,7 +171,7 @@ impl Layers {
     pub(in crate::client) fn complete(
         &mut self,
         content: ResponseContent,
-        received: Received,
+        received: KeptResponse,
         cx: &Context<'_>,
     ) -> u32 {
         // The call polls the middleware next. A middleware may poll the run with another waker, which has to be woken.
@@ -185,13 +185,13 @@ impl Layers {
     pub(in crate::client) fn complete_later(
         &mut self,
         content: ResponseContent,
-        received: Received,
+        received: KeptResponse,
     ) {
         let waker = self.end_run(content, received);
         waker.into_iter().for_each(Waker::wake);
     }
 
-    fn end_run(&mut self, content: ResponseContent, received: Received) -> Option<Waker> {
+    fn end_run(&mut self, content: ResponseContent, received: KeptResponse) -> Option<Waker> {
         let mut state = sync::lock(&self.gate.0);
         if let (true, ResponseContent::Failed(error)) = (self.is_sent_once, &content) {
             state.failure = Some(error.clone());

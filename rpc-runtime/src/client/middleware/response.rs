@@ -40,7 +40,7 @@ pub(in crate::client) enum ResponseContent {
 }
 
 /// What is kept of a reply for the middleware.
-pub(in crate::client) enum Received {
+pub(in crate::client) enum KeptResponse {
     /// Nothing was received, or nothing is kept.
     Nothing,
     /// The reply to a call. Its metadata is read if a middleware asks for it.
@@ -163,13 +163,13 @@ impl ClientResponse {
     }
 
     /// Creates the response that ends the run of this number.
-    pub(super) fn of_run(run: u32, content: ResponseContent, received: Received) -> Self {
+    pub(super) fn of_run(run: u32, content: ResponseContent, received: KeptResponse) -> Self {
         let mut response = Self::of(content);
         response.run = Some(run);
         match received {
-            Received::Nothing => {}
-            Received::Reply(reply) => response.reply = Some(Mutex::new(reply)),
-            Received::Metadata(metadata) => response.metadata = metadata.into(),
+            KeptResponse::Nothing => {}
+            KeptResponse::Reply(reply) => response.reply = Some(Mutex::new(reply)),
+            KeptResponse::Metadata(metadata) => response.metadata = metadata.into(),
         }
         response
     }

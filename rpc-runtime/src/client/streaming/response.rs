@@ -23,7 +23,7 @@ use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::Client;
 use crate::client::method::DeclaredMethod;
 use crate::client::middleware::layers::{Step, received_error};
-use crate::client::middleware::response::{ClientOutcome, Received, ResponseContent};
+use crate::client::middleware::response::{ClientOutcome, KeptResponse, ResponseContent};
 use crate::client::mux_stream::CallId;
 use crate::client::reply_budget::{
     Decoding, ItemRoom, ReceivedLine, SMALL_REPLY_BYTES, Turn, Waiting,
@@ -449,7 +449,7 @@ impl<T, E> Streaming<T, E> {
             }
         }
         content.set_execution(end.as_ref().err());
-        let received = Received::Metadata(self.metadata.clone());
+        let received = KeptResponse::Metadata(self.metadata.clone());
         let run = self.call.layers.as_mut();
         let run = run.map_or(0, |layers| layers.complete(content, received, cx));
         Poll::Ready(PolledRun::Ended(run, end))
