@@ -902,10 +902,13 @@ async fn response_metadata_is_that_of_the_last_run() {
 
 /// Records the metadata of the responses that it sees.
 #[derive(Clone, Default)]
-struct Read(Arc<Mutex<Vec<Vec<(String, String)>>>>);
+struct Read(Arc<Mutex<Vec<Pairs>>>);
+
+/// Metadata as names and values.
+type Pairs = Vec<(String, String)>;
 
 impl Read {
-    fn take(&self) -> Vec<Vec<(String, String)>> {
+    fn take(&self) -> Vec<Pairs> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
@@ -921,7 +924,7 @@ impl ClientMiddleware for Read {
     }
 }
 
-fn seen(token: &str) -> Vec<(String, String)> {
+fn seen(token: &str) -> Pairs {
     vec![("seen".into(), token.into())]
 }
 
