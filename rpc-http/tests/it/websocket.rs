@@ -206,7 +206,7 @@ async fn call_notification_and_batch_are_a_frame_each() {
         --> [{"jsonrpc":"2.0","id":"a","method":"add","params":[1,2]},{"jsonrpc":"2.0","method":"open"}]
         <-- [{"jsonrpc":"2.0","id":"a","result":3}]
         --> {"jsonrpc":"2.0","id":2,"method":"none"}
-        <-- {"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"Method not found"}}
+        <-- {"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"Method not found","data":"there is no method `none`"}}
         --> {nonsense
         <-- {"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}
     "#).await;

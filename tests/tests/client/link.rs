@@ -215,7 +215,9 @@ async fn disconnected_client_reconnects_and_repeats_only_idempotent_calls() {
     tokio::task::yield_now().await;
     setup.link.disconnect();
     match order.await.unwrap() {
-        Err(CallError::Connection { execution, reason }) => {
+        Err(CallError::Connection {
+            execution, reason, ..
+        }) => {
             assert_eq!(execution, Execution::MayHaveExecuted);
             assert_eq!(reason, rpc_runtime::ConnectionError::TimedOut);
         }
