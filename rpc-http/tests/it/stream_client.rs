@@ -61,7 +61,9 @@ pub(crate) enum HttpClient {
 
 impl HttpClient {
     pub(crate) async fn connect(version: Protocol, address: SocketAddr) -> Self {
-        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let io = TokioIo::new(stream);
         match version {
             Protocol::Http1 => {
                 let (send, connection) = http1::handshake(io).await.unwrap();

@@ -180,6 +180,36 @@ async fn streams_that_the_server_no_longer_reads_leave_room_for_other_streams() 
 }
 
 #[tokio::test]
+async fn bytes_that_a_client_of_http_1_sends_after_its_last_item_was_taken_are_bounded() {
+    let (address, watched) = serve_items().await;
+    let mut client = HttpClient::connect(Protocol::Http1, address).await;
+    let mut stream = client.open_stream().await;
+    stream
+        .run(
+            r#"--> {"jsonrpc":"2.0","id":1,"method":"gate"}
+            --> {"jsonrpc":"2.0","id":2,"method":"first"}
+            --> {"jsonrpc":"2.0","method":"rpc.item","params":[2,5]}
+            <-- {"jsonrpc":"2.0","id":2,"result":5}"#,
+        )
+        .await;
+    let blank = " ".repeat(SIZE);
+    let mut sent = 0;
+    while stream.sends_soon(&blank).await {
+        sent += 1;
+        assert!(sent < MOST_HELD / SIZE, "the server reads without bound");
+    }
+    assert!(sent * SIZE > 8 << 20);
+    // The end of the response does not wait for the end of the request.
+    watched.opened.send_replace(true);
+    stream
+        .run(
+            r#"<-- {"jsonrpc":"2.0","id":1,"result":null}
+            <-- (end)"#,
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn client_that_reads_no_replies_is_bounded_and_its_calls_are_cancelled_in_time() {
     let limits = Limits {
         max_unsent_bytes_per_stream: 64 << 10,
