@@ -34,6 +34,17 @@
 //! ```sh
 //! curl -H 'content-type: application/json' -d '{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}' http://127.0.0.1:8080/
 //! ```
+//!
+//! # Streams
+//!
+//! A request with `content-type: application/x-ndjson` is a stream: its body holds messages, one a line, and the body of the
+//! response holds the replies and items as they come. Many calls run on one stream, and items are sent both ways, with the flow
+//! control of HTTP/2 or TCP as back pressure. A client that disconnects cancels its calls. `PROTOCOL.md` has the details, and the
+//! forms in which a client without streams receives items.
+//!
+//! ```sh
+//! curl -N -H 'content-type: application/x-ndjson' -d '{"jsonrpc":"2.0","id":1,"method":"prices","params":["pear"]}' http://127.0.0.1:8080/
+//! ```
 
 mod body;
 mod guard;

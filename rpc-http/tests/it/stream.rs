@@ -140,6 +140,39 @@ async fn streams_of_a_connection_run_side_by_side() {
 }
 
 #[tokio::test]
+async fn timeout_in_a_header_applies_to_each_call_of_the_stream() {
+    let (address, watched) = serve_items().await;
+    for version in VERSIONS {
+        let mut client = HttpClient::connect(version, address).await;
+        let headers = [
+            ("content-type", "application/x-ndjson"),
+            ("rpc-timeout-ms", "50"),
+        ];
+        client
+            .open(&headers)
+            .await
+            .run(
+                r#"--> {"jsonrpc":"2.0","id":1,"method":"sleep"}
+                <-- {"jsonrpc":"2.0","id":1,"error":{"code":-32002,"message":"Deadline passed"}}
+                --> {"jsonrpc":"2.0","id":2,"method":"hang"}
+                <-- {"jsonrpc":"2.0","method":"rpc.item","params":[2,1]}
+                <-- {"jsonrpc":"2.0","id":2,"error":{"code":-32002,"message":"Deadline passed"}}
+                --> (end)
+                <-- (end)"#,
+            )
+            .await;
+        watched.runs(0).await;
+    }
+}
+
+#[tokio::test]
+async fn encoded_body_of_a_stream_has_status_415() {
+    let (address, _) = serve_items().await;
+    let headers = "content-type: application/x-ndjson\r\ncontent-encoding: gzip\r\n";
+    assert_eq!(post_as(address, headers, "").await.status, 415);
+}
+
+#[tokio::test]
 async fn client_that_waits_for_100_continue_gets_it_before_the_head() {
     let (address, _) = serve_items().await;
     let mut stream = TcpStream::connect(address).await.unwrap();
