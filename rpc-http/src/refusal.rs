@@ -19,11 +19,21 @@ pub(crate) enum Refusal {
     NotFound,
     MethodNotAllowed,
     BodyTimedOut,
-    BodyTooLarge { max_bytes: usize },
+    BodyTooLarge {
+        max_bytes: usize,
+    },
     UnsupportedMediaType,
     UnsupportedEncoding,
     MetadataTooLarge,
+    #[cfg_attr(
+        not(feature = "websocket"),
+        expect(dead_code, reason = "refuses handshakes of WebSocket")
+    )]
     WebSocketVersion,
+    #[cfg_attr(
+        not(feature = "websocket"),
+        expect(dead_code, reason = "refuses handshakes of WebSocket")
+    )]
     WebSocketHandshake,
     Unavailable,
     VersionNotSupported,
