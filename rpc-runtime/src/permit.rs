@@ -90,7 +90,12 @@ impl PermitSlot {
         lock(&self.0).is_some()
     }
 
-    pub(crate) fn is_held(&mut self) -> bool {
-        get_mut(&mut self.0).is_some()
+    /// Returns `true` if the slot holds a permit, or if it can obtain one at once.
+    pub(crate) fn try_fill(&mut self, calls: &Arc<ConnectionCalls>) -> bool {
+        let slot = get_mut(&mut self.0);
+        if slot.is_none() {
+            *slot = Permit::try_obtain(calls);
+        }
+        slot.is_some()
     }
 }

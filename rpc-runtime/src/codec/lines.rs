@@ -58,6 +58,10 @@ impl LineSplitter {
     /// skipped.
     pub(crate) fn split_next(&mut self, message: &mut Vec<u8>) -> Line {
         steps::step();
+        if self.chunk.is_empty() {
+            self.chunk = Bytes::new();
+            return Line::Partial;
+        }
         if message.is_empty() && self.skipping.is_none() {
             self.skip_blank();
         }

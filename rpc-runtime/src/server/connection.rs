@@ -16,8 +16,8 @@ use crate::event_limit::LOGGED_WAIT;
 use crate::idle::{Activity, IdleWatch};
 use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge};
-use crate::permit::Permit;
 use crate::permit::call_limits::ConnectionCalls;
+use crate::permit::{Permit, PermitSlot};
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
 use crate::server::id_index::HashedId;
@@ -343,6 +343,11 @@ impl<R: Router> ServerConnection<R> {
                 "replies dropped at the memory limit"
             );
         }
+    }
+
+    /// Returns `true` if the slot holds a permit, or if it can obtain one at once.
+    pub(super) fn try_fill(&self, permit: &mut PermitSlot) -> bool {
+        permit.try_fill(&self.calls)
     }
 
     /// Returns a permit if one is available at once.

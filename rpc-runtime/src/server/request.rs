@@ -71,7 +71,7 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
     let Some(call) = prepare(site, request, reply) else {
         return ReplyBuffer::Single;
     };
-    let permitted = match holds_permit(site, permit) {
+    let permitted = match obtains_permit_at_once(site, permit) {
         true => Ok(()),
         false => obtain_permit(site, receiver, permit, call.deadline).await,
     };
@@ -226,7 +226,7 @@ impl<'a, R: Router> Serving<'a, R> {
     ) -> Result<(), ProtocolError> {
         match admission.refused {
             Some(error) => Err(error),
-            None if holds_permit(self.site, self.permit) => Ok(()),
+            None if obtains_permit_at_once(self.site, self.permit) => Ok(()),
             None => obtain_permit(self.site, self.receiver, self.permit, deadline).await,
         }
     }
@@ -263,7 +263,7 @@ async fn admit<R: Router>(
         return (admission, None);
     }
     admission.received = Some(Instant::now());
-    if !holds_permit(site, permit) {
+    if !obtains_permit_at_once(site, permit) {
         let obtained = obtain_permit(site, receiver, permit, None).await;
         admission.refused = obtained.err();
     }
@@ -340,9 +340,9 @@ fn release_index<R: Router>(index: &mut ParseBuffers, site: &CallSite<R>) {
     }
 }
 
-/// Returns `true` if the permit of the previous message can be used for this message.
-fn holds_permit<R: Router>(site: &CallSite<R>, permit: &mut PermitSlot) -> bool {
-    permit.is_held() && !site.connection.send_budget().is_full()
+/// Returns `true` if the permit of the previous message can be used for this message, or if another permit is free.
+fn obtains_permit_at_once<R: Router>(site: &CallSite<R>, permit: &mut PermitSlot) -> bool {
+    !site.connection.send_budget().is_full() && site.connection.try_fill(permit)
 }
 
 /// Obtains a permit, or returns the error with which to reply. While the call waits, queued replies are sent, and a reset of
@@ -359,10 +359,7 @@ async fn obtain_permit<R: Router>(
     let is_congested = connection.send_budget().is_full();
     if is_congested {
         permit.release();
-    } else if permit.is_held() {
-        return Ok(());
-    } else if let Some(free) = connection.try_permit() {
-        permit.put(Some(free));
+    } else if connection.try_fill(permit) {
         return Ok(());
     }
     if connection.limits().reject_excess_calls && !is_congested && !connection.is_draining() {

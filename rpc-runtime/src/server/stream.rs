@@ -5,6 +5,7 @@
 //! handler that is done at once needs no hand-over, and a handler that waits delays no other message.
 
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -37,7 +38,7 @@ pub(super) struct ServerStream {
     state: Mutex<StreamState>,
     /// The calls whose handlers are waiting.
     pub(super) in_flight: InFlight,
-    /// Notified when replies have been written and when the stream is reset.
+    /// Notified when replies have been written that a task waits for, and when the stream is reset.
     progress: Notify,
     send_budget: Arc<SendBudget>,
     is_bidirectional: bool,
@@ -57,6 +58,8 @@ struct StreamState {
     send: Option<SendStream>,
     /// `true` while a worker is writing and holds the sending half.
     is_writing: bool,
+    /// `true` if a task waits until some replies have been written.
+    is_awaited: bool,
     /// Number of bytes in `replies` that belong to items.
     queued_items: usize,
     /// Number of bytes that are being written, and number of those that belong to items.
@@ -75,6 +78,16 @@ struct StreamState {
     is_truncated: bool,
     /// `true` if the peer read no replies in time.
     has_write_timed_out: bool,
+}
+
+/// What a worker finds when it flushes the queued bytes.
+enum Queued {
+    /// Bytes to write, and the sending half.
+    Chunk(SendStream, Bytes),
+    /// Nothing is queued, or another worker writes and will write it.
+    Few,
+    /// Another worker writes, and too many bytes are queued.
+    Full,
 }
 
 /// The reason why a parked worker stops waiting without a receiver.
@@ -318,15 +331,39 @@ impl ServerStream {
 
     /// Writes the queued bytes, unless another worker is writing. Waits while too many bytes are queued.
     pub(super) async fn flush(&self) {
-        while let Some((mut send, chunk)) = self.take_queued() {
-            let written = tokio::select! {
-                biased;
-                written = self.write(&mut send, chunk) => written,
-                // By another worker. From then on the bytes of this write are not counted.
-                () = self.was_reset() => Err(close::CANCELLED),
+        self.flush_until(std::future::pending()).await;
+    }
+
+    /// Flushes as [`flush`](Self::flush) does, and resets the stream if the peer resets it meanwhile.
+    pub(super) async fn flush_while_receiving(&self, receiver: &mut Receiver) {
+        self.flush_until(receiver.was_reset()).await;
+    }
+
+    /// Flushes, and resets the stream if `reset` resolves meanwhile.
+    async fn flush_until(&self, reset: impl Future<Output = ()>) {
+        let mut reset = pin!(reset);
+        let mut queued = self.state().take_queued(self.send_budget.max_stream_bytes);
+        loop {
+            queued = match queued {
+                Queued::Few => return,
+                Queued::Chunk(mut send, chunk) => {
+                    let written = self.write(&mut send, chunk, reset.as_mut()).await;
+                    self.put_back(send, written)
+                }
+                Queued::Full => {
+                    tokio::select! {
+                        biased;
+                        () = self.has_room() => {}
+                        () = reset.as_mut() => self.reset(),
+                    }
+                    self.state().take_queued(self.send_budget.max_stream_bytes)
+                }
             };
-            self.put_back(send, written);
         }
+    }
+
+    /// Waits while too many bytes are queued.
+    async fn has_room(&self) {
         while self.is_full() {
             let progress = self.progress.notified();
             if self.is_full() {
@@ -335,48 +372,55 @@ impl ServerStream {
         }
     }
 
-    /// Writes a chunk. If it may hold items, the peer may read it at any speed, unless replies wait behind it.
-    async fn write(&self, send: &mut SendStream, chunk: Bytes) -> Result<(), u32> {
+    fn is_full(&self) -> bool {
+        let mut state = self.state();
+        let is_full = state.replies.len() >= self.send_budget.max_stream_bytes;
+        state.is_awaited |= is_full;
+        is_full
+    }
+
+    /// Writes a chunk in pieces, so that the timeout depends on the peer's reading and not on the size of a reply. Fails
+    /// with the code with which to reset the stream. A write is not dropped before it is complete, unless the stream is
+    /// reset.
+    async fn write(
+        &self,
+        send: &mut SendStream,
+        mut chunk: Bytes,
+        mut reset: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), u32> {
         let is_streaming = self.is_streaming();
-        // Created when the write waits, which is rare.
-        let timeout = || async {
+        while !chunk.is_empty() {
+            let piece = chunk.split_to(chunk.len().min(PIECE_BYTES));
+            let written = tokio::select! {
+                biased;
+                written = send.write_chunk(piece) => written,
+                code = self.write_failed(is_streaming, reset.as_mut()) => return Err(code),
+            };
+            written.map_err(|_| close::CANCELLED)?;
+        }
+        Ok(())
+    }
+
+    /// Resolves when a write that waits must end, with the code with which to reset the stream. If the write may hold
+    /// items, the peer may read it at any speed, unless replies wait behind it.
+    async fn write_failed(&self, is_streaming: bool, reset: impl Future<Output = ()>) -> u32 {
+        let timeout = async {
             if is_streaming {
                 self.has_replies_behind_items().await;
             }
             tokio::time::sleep(self.send_budget.write_timeout).await;
         };
-        write(send, chunk, timeout).await
-    }
-
-    /// Flushes as [`flush`](Self::flush) does, and resets the stream if the peer resets it meanwhile.
-    pub(super) async fn flush_while_receiving(&self, receiver: &mut Receiver) {
-        // A write is not dropped before it is complete, unless the stream is reset.
         tokio::select! {
             biased;
-            () = self.flush() => {}
-            () = receiver.was_reset() => self.reset(),
+            () = timeout => close::TIMEOUT,
+            // By another worker. From then on the bytes of this write are not counted.
+            () = self.was_reset() => close::CANCELLED,
+            () = reset => close::CANCELLED,
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.state().replies.len() >= self.send_budget.max_stream_bytes
-    }
-
-    fn take_queued(&self) -> Option<(SendStream, Bytes)> {
-        let mut state = self.state();
-        if state.replies.is_empty() {
-            return None;
-        }
-        let send = state.send.take()?;
-        let chunk = state.replies.take();
-        state.is_writing = true;
-        state.writing_bytes = chunk.len();
-        state.writing_items = std::mem::take(&mut state.queued_items);
-        Some((send, chunk))
-    }
-
-    /// Returns the sending half after a write.
-    fn put_back(&self, send: SendStream, written: Result<(), u32>) {
+    /// Returns the sending half after a write. Takes what was queued meanwhile.
+    fn put_back(&self, send: SendStream, written: Result<(), u32>) -> Queued {
         let mut state = self.state();
         state.is_writing = false;
         state.writing_bytes = 0;
@@ -391,8 +435,10 @@ impl ServerStream {
                 self.reset_locked(&mut state, code);
             }
         }
-        drop(state);
-        self.progress.notify_waiters();
+        if std::mem::take(&mut state.is_awaited) {
+            self.progress.notify_waiters();
+        }
+        state.take_queued(self.send_budget.max_stream_bytes)
     }
 }
 
@@ -513,6 +559,7 @@ impl ServerStream {
     fn finish(&self) -> bool {
         let mut state = self.state();
         if state.is_writing && !self.is_reset() {
+            state.is_awaited = true;
             return false;
         }
         state.is_ended = true;
@@ -539,6 +586,24 @@ impl Drop for ServerStream {
 }
 
 impl StreamState {
+    /// Takes the queued bytes and the sending half, unless another worker is writing.
+    fn take_queued(&mut self, max_bytes: usize) -> Queued {
+        if self.replies.is_empty() {
+            return Queued::Few;
+        }
+        let Some(send) = self.send.take() else {
+            return match self.replies.len() >= max_bytes {
+                true => Queued::Full,
+                false => Queued::Few,
+            };
+        };
+        let chunk = self.replies.take();
+        self.is_writing = true;
+        self.writing_bytes = chunk.len();
+        self.writing_items = std::mem::take(&mut self.queued_items);
+        Queued::Chunk(send, chunk)
+    }
+
     /// Returns `true` if the last request has been answered.
     fn is_over(&self) -> bool {
         self.is_ended && self.workers.busy == 0
@@ -563,23 +628,4 @@ impl StreamState {
         }
         polled
     }
-}
-
-/// Writes a chunk in pieces, so that the timeout depends on the peer's reading and not on the size of a reply. Fails with
-/// the code with which to reset the stream.
-async fn write<T: Future<Output = ()>>(
-    send: &mut SendStream,
-    mut chunk: Bytes,
-    timeout: impl Fn() -> T,
-) -> Result<(), u32> {
-    while !chunk.is_empty() {
-        let piece = chunk.split_to(chunk.len().min(PIECE_BYTES));
-        let written = tokio::select! {
-            biased;
-            written = send.write_chunk(piece) => written,
-            () = timeout() => return Err(close::TIMEOUT),
-        };
-        written.map_err(|_| close::CANCELLED)?;
-    }
-    Ok(())
 }

@@ -451,10 +451,10 @@ impl SendStream {
         self.id
     }
 
-    pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
+    pub(crate) async fn write_chunk(&mut self, mut chunk: Bytes) -> Result<(), StreamLost> {
         poll_fn(|cx| {
             ready!(self.poll_room(cx))?;
-            self.put(chunk.clone());
+            self.put(std::mem::take(&mut chunk));
             Poll::Ready(Ok(()))
         })
         .await
