@@ -91,11 +91,12 @@ impl PermitSlot {
     }
 
     /// Returns `true` if the slot holds a permit, or if it can obtain one at once.
+    #[inline]
     pub(crate) fn try_fill(&mut self, calls: &Arc<ConnectionCalls>) -> bool {
         let slot = get_mut(&mut self.0);
-        if slot.is_none() {
+        slot.is_some() || {
             *slot = Permit::try_obtain(calls);
+            slot.is_some()
         }
-        slot.is_some()
     }
 }

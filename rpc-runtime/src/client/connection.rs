@@ -382,14 +382,11 @@ async fn run_stream(
     budget: Arc<ReplyBudget>,
 ) {
     let stream = LoseOnDrop(stream);
-    tokio::select! {
-        biased;
-        lost = move_bytes(&stream.0, &open.transport, &budget) => {
-            // Set before the callers are woken, since they look for another connection.
-            let _ = retired.set(());
-            stream.0.lose(lost);
-        }
-        () = stream.0.close_timed_out() => {}
+    let moving = pin!(move_bytes(&stream.0, &open.transport, &budget));
+    if let Some(lost) = stream.0.run_until_closed(moving).await {
+        // Set before the callers are woken, since they look for another connection.
+        let _ = retired.set(());
+        stream.0.lose(lost);
     }
 }
 
@@ -445,7 +442,7 @@ async fn move_bytes(
 /// Opens the stream of cancellations when the first cancellation is queued.
 async fn run_control(control: Arc<MuxStream>, open: Arc<CloseAfterStreams>) {
     let control = LoseOnDrop(control);
-    let sending = async {
+    let sending = pin!(async {
         if !control.0.has_requests().await {
             return;
         }
@@ -453,10 +450,6 @@ async fn run_control(control: Arc<MuxStream>, open: Arc<CloseAfterStreams>) {
             // Without this stream, cancellations are sent behind their requests.
             let _ = control.0.write(send).await;
         }
-    };
-    tokio::select! {
-        biased;
-        () = sending => {}
-        () = control.0.close_timed_out() => {}
-    }
+    });
+    control.0.run_until_closed(sending).await;
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::coop;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::client::error::{CallFailure, Execution, QUEUED, is_certain};
 use crate::client::method::{EncodedRequest, MessageHead};
@@ -618,30 +619,39 @@ impl MuxStream {
         self.is_closing.load(Ordering::Relaxed)
     }
 
-    /// Resolves some time after the stream was closed, even if the transport accepts no bytes.
-    pub(super) async fn close_timed_out(&self) {
-        // This future is polled whenever bytes move, so it takes the lock only for a new task.
+    /// Runs the future that moves the bytes of the stream, until some time after the stream was closed, even if the transport
+    /// accepts no bytes. Returns `None` if the future has not ended by then.
+    pub(super) async fn run_until_closed<T>(
+        &self,
+        mut moving: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
+        // The task is polled whenever bytes move, so the lock is taken only for a new task.
         let mut registered = WakerSlot::default();
-        poll_fn(|cx| {
-            if self.is_closing() {
-                return Poll::Ready(());
-            }
-            if registered.is_of(cx) {
-                return Poll::Pending;
-            }
-            drop(registered.register(cx));
-            let mut state = self.state();
-            // The stream may have been closed before the lock was taken.
-            if self.is_closing() {
-                return Poll::Ready(());
-            }
-            let replaced = state.closer.register(cx);
-            drop(state);
-            drop(replaced);
-            Poll::Pending
-        })
-        .await;
-        tokio::time::sleep(CLOSE_TIMEOUT).await;
+        let moved = poll_fn(|cx| match moving.as_mut().poll(cx) {
+            Poll::Ready(moved) => Poll::Ready(Some(moved)),
+            Poll::Pending if self.is_closing() => Poll::Ready(None),
+            Poll::Pending if registered.is_of(cx) => Poll::Pending,
+            Poll::Pending => self.poll_close(&mut registered, cx).map(|()| None),
+        });
+        match moved.await {
+            Some(moved) => Some(moved),
+            None => timeout(CLOSE_TIMEOUT, moving).await.ok(),
+        }
+    }
+
+    /// Waits until the stream is closed.
+    #[cold]
+    fn poll_close(&self, registered: &mut WakerSlot, cx: &Context<'_>) -> Poll<()> {
+        drop(registered.register(cx));
+        let mut state = self.state();
+        // The stream may have been closed before the lock was taken.
+        if self.is_closing() {
+            return Poll::Ready(());
+        }
+        let replaced = state.closer.register(cx);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
     }
 
     /// Waits for requests. Returns all queued bytes, or `None` if the stream is closed and nothing is queued. Wakes callers
@@ -666,6 +676,12 @@ impl MuxStream {
                 return Poll::Ready(None);
             }
             let replaced = state.writer.register(cx);
+            if state.waiters.is_empty() {
+                state.has_woken = false;
+                drop(state);
+                drop(replaced);
+                return Poll::Pending;
+            }
             // Callers that were woken run before this task runs again. A caller that still has not queued its request may be
             // held without being polled. The next callers are woken, so that none waits forever.
             let waiters = match std::mem::take(&mut state.has_woken) {
