@@ -44,22 +44,38 @@ impl<R: Router> DirectCall<R> {
     }
 
     /// Begins a message. The buffers of the previous reply, which the caller has read, are released.
-    pub(super) fn begin(&mut self, defaults: Option<Arc<CallDefaults>>) {
+    #[inline]
+    pub(super) fn begin(&mut self) {
         let CallTask { site, buffers, .. } = &mut self.task;
         buffers.release_large(self.last, site.connection.memory());
         buffers.message.clear();
+        self.line = Line::Message;
+    }
+
+    /// Sets what the calls of the message have from outside of it.
+    #[cfg(feature = "server")]
+    pub(super) fn set_defaults(&mut self, defaults: Option<Arc<CallDefaults>>) {
+        let CallTask { site, buffers, .. } = &mut self.task;
         buffers.context.set_defaults(defaults.as_ref());
         site.defaults = defaults;
-        self.line = Line::Message;
     }
 
     /// Appends bytes of the message. A message that is too large, or for which the budget has no room, is cut, and answered
     /// with the error.
+    #[inline]
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let CallTask { site, buffers, .. } = &mut self.task;
-        if self.line != Line::Message {
-            return;
+        let length = buffers.message.len() + bytes.len();
+        let small = SMALL_MESSAGE_BYTES.min(site.connection.limits().max_request_bytes);
+        match self.line {
+            Line::Message if length <= small => buffers.message.extend_from_slice(bytes),
+            Line::Message => self.push_large(bytes),
+            _ => {}
         }
+    }
+
+    fn push_large(&mut self, bytes: &[u8]) {
+        let CallTask { site, buffers, .. } = &mut self.task;
         let memory = site.connection.memory();
         let left = site.connection.limits().max_request_bytes - buffers.message.len();
         if bytes.len() > left {

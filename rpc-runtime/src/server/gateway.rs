@@ -385,7 +385,8 @@ impl<R: Router> OpenCalls for DirectCalls<R> {
     fn begin(self: Arc<Self>, defaults: Option<Arc<CallDefaults>>) -> Box<dyn AnswerCall> {
         let spare = lock(&self.spare).pop();
         let mut call = spare.unwrap_or_else(|| DirectCall::new(Arc::clone(&self.connection)));
-        call.begin(defaults);
+        call.begin();
+        call.set_defaults(defaults);
         Box::new(BegunCall { calls: self, call })
     }
 }
@@ -415,7 +416,8 @@ impl<R: Router> AnswerCall for BegunCall<R> {
             calls.connection.idle().record_activity();
             let mut spare = lock(&calls.spare);
             if spare.len() < SPARE_CALLS {
-                call.begin(None);
+                call.begin();
+                call.set_defaults(None);
                 spare.push(call);
             }
             reply

@@ -88,7 +88,7 @@ impl<S: Service> RawService<S> {
     /// Dropping the future drops the handler's future.
     // Not an `async fn`, which would make the type of the future deeper; the compiler limits the depth.
     pub fn respond(&mut self, message: &[u8]) -> impl Future<Output = &[u8]> + use<'_, S> {
-        self.call.begin(None);
+        self.call.begin();
         self.call.push(message);
         self.call.answer()
     }
