@@ -15,6 +15,7 @@ use rpc_runtime::event::{CloseReason, Event, HandshakeFailure};
 /// | `rpc_server_connections_closed_total` | counter | `reason` | the number of connections that have ended |
 /// | `rpc_server_connection_duration_seconds` | histogram | | the durations of connections |
 /// | `rpc_server_connections_refused_total` | counter | `limit` | the number of connections that were refused |
+/// | `rpc_server_retries_sent_total` | counter | | the number of clients that were asked to validate their addresses (`max_unvalidated_handshakes`) |
 /// | `rpc_server_handshakes_failed_total` | counter | `reason` | the number of handshakes that failed |
 /// | `rpc_server_calls_waiting` | gauge | `limit` | the number of calls that wait for a limit before they start |
 /// | `rpc_server_call_wait_seconds` | histogram | `limit`, `started` | the time that calls waited for a limit |
@@ -48,6 +49,7 @@ pub fn server_event_metrics() -> impl Fn(&Event<'_>) + Clone + Send + Sync + 'st
     describe_server();
     gauge!("rpc_server_connections_open").set(0.0);
     counter!("rpc_server_connections_total").absolute(0);
+    counter!("rpc_server_retries_sent_total").absolute(0);
     for reason in CloseReason::ALL {
         counter!("rpc_server_connections_closed_total", "reason" => reason.as_str()).absolute(0);
     }
@@ -96,6 +98,7 @@ fn record(event: &Event<'_>) {
         Event::ConnectionRefused { limit, .. } => {
             counter!("rpc_server_connections_refused_total", "limit" => limit.name).increment(1);
         }
+        Event::RetrySent { .. } => counter!("rpc_server_retries_sent_total").increment(1),
         Event::HandshakeFailed { reason, .. } => {
             let reason = reason.as_str();
             counter!("rpc_server_handshakes_failed_total", "reason" => reason).increment(1);
@@ -191,6 +194,10 @@ fn describe_server() {
     describe_counter!(
         "rpc_server_connections_refused_total",
         "Connections that were refused at a limit"
+    );
+    describe_counter!(
+        "rpc_server_retries_sent_total",
+        "Clients that were asked to validate their addresses"
     );
     describe_counter!(
         "rpc_server_handshakes_failed_total",

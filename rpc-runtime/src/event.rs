@@ -67,6 +67,13 @@ pub enum Event<'e> {
         /// The limit that is reached.
         limit: Limit,
     },
+    /// A server asked a client to validate its address, since `max_unvalidated_handshakes` or `max_handshakes` is reached.
+    /// The client begins its handshake again at once.
+    #[non_exhaustive]
+    RetrySent {
+        /// The client's address, which may be forged.
+        peer: SocketAddr,
+    },
     /// A handshake failed, after the server had begun it.
     #[non_exhaustive]
     HandshakeFailed {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -41,4 +42,19 @@ impl fmt::Display for Resources {
         let memory = self.memory as f64 / f64::from(1 << 20);
         write!(f, "{memory:.1} | {} | {}", self.descriptors, self.tasks)
     }
+}
+
+/// Returns the time for which this process has used processors.
+///
+/// # Panics
+/// When the system is not Linux.
+pub fn processor_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
+    // The name of the program, in parentheses, may hold spaces. The times are the 14th and 15th value, in ticks.
+    let (_, values) = stat.rsplit_once(')').expect("a name");
+    let times = values.split_whitespace().skip(11).take(2);
+    let ticks: u64 = times
+        .map(|ticks| ticks.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 10)
 }

@@ -1,15 +1,17 @@
 //! Restarts a server under a thousand clients and measures when they are answered again. `RELIABILITY.md` has its results.
-//! Server and clients are two processes. Argument: the number of clients.
+//! Server and clients are two processes. Arguments: the number of clients, and the first letters of what happens to the server.
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rpc_runtime::{Client, Identity, Limits, Server, Trust, rpc};
+use rpc_runtime::event::Event;
+use rpc_runtime::{Client, ConnectionError, Identity, Limits, Server, Trust, rpc};
 use serde::{Deserialize, Serialize};
 use tests::process::{Process, answer, requests};
+use tests::resources::processor_time;
 use tests::support::write_private;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -33,39 +35,76 @@ impl Desk for Counter {
     }
 }
 
-/// The request to a server to drain.
+/// A request to a server.
 #[derive(Debug, Serialize, Deserialize)]
-struct Drain;
+enum Request {
+    /// To drain, which it answers with `true` if every call finished.
+    Drain,
+    /// For its [`Accepted`].
+    Accepted,
+}
+
+/// What a server did since it was started.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Accepted {
+    connections: u64,
+    /// Handshakes that began again to validate the address.
+    retries: u64,
+    /// Handshakes whose packets were dropped at a limit, or that were ended to make room.
+    refused: u64,
+    failed: u64,
+    processor: Duration,
+}
+
+impl Accepted {
+    fn count(&mut self, event: &Event<'_>) {
+        match event {
+            Event::ConnectionOpened { .. } => self.connections += 1,
+            Event::RetrySent { .. } => self.retries += 1,
+            Event::ConnectionRefused { .. } => self.refused += 1,
+            Event::HandshakeFailed { .. } => self.failed += 1,
+            _ => {}
+        }
+    }
+}
 
 #[tokio::main]
 async fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let clients = match arguments[..] {
+    let number = |clients: &str| clients.parse().expect("a number of clients");
+    let (clients, only) = match arguments[..] {
         ["serve", folder, address] => return serve(Path::new(folder), address).await,
-        [] => 1000,
-        [clients] => clients.parse().expect("a number of clients"),
-        _ => panic!("one argument at most: the number of clients"),
+        [] => (1000, ""),
+        [clients] => (number(clients), ""),
+        [clients, only] => (number(clients), only),
+        _ => panic!("two arguments at most: the number of clients, and `killed` or `drains`"),
     };
     println!(
-        "| the server | down ms | clients | answered after ms: p50 | p99 | last | failed calls |"
+        "| the server | down ms | clients | answered after ms: p50 | p99 | last | failed calls | attempts | failed | resets \
+         | Retry packets | refused | failed handshakes | processor ms: server | clients |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
-    for (is_killed, down) in [
-        (true, 0),
-        (true, 500),
-        (true, 2000),
-        (false, 0),
-        (false, 500),
-        (false, 2000),
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for (end, down) in [
+        ("killed", 0),
+        ("killed", 500),
+        ("killed", 2000),
+        ("drains", 0),
+        ("drains", 500),
+        ("drains", 2000),
     ] {
-        restart(clients, is_killed, Duration::from_millis(down)).await;
+        if end.starts_with(only) {
+            restart(clients, end, Duration::from_millis(down)).await;
+        }
     }
 }
 
 async fn serve(folder: &Path, address: &str) {
     let identity = Identity::from_pem_files(folder.join("chain.pem"), folder.join("key.pem"));
+    let accepted = Arc::new(Mutex::new(Accepted::default()));
+    let counted = Arc::clone(&accepted);
     let server = Server::builder(identity.expect("an identity"))
+        .on_event(move |event: &Event<'_>| counted.lock().expect("counts").count(event))
         .service(DeskServer::new(Counter))
         // All clients have one address.
         .limits(Limits {
@@ -79,24 +118,72 @@ async fn serve(folder: &Path, address: &str) {
     let handle = server.handle();
     answer(&server.local_addr().expect("its address"));
     tokio::spawn(server.run());
-    let mut requests = requests::<Drain>();
-    while requests.recv().await.is_some() {
-        answer(&handle.shutdown(Duration::from_secs(10)).await);
+    let mut requests = requests();
+    while let Some(request) = requests.recv().await {
+        match request {
+            Request::Drain => answer(&handle.shutdown(Duration::from_secs(10)).await),
+            Request::Accepted => {
+                let accepted = *accepted.lock().expect("counts");
+                let processor = processor_time();
+                answer(&Accepted {
+                    processor,
+                    ..accepted
+                });
+            }
+        }
     }
 }
 
-/// When a client was last answered.
+/// What happened to the clients.
 struct Clients {
     begin: Instant,
-    /// In microseconds after `begin`; zero before the first answer after `up`.
+    /// When each was answered, in microseconds after `begin`; zero before the first answer after `up`.
     answered: Vec<AtomicU64>,
     up: AtomicU64,
-    failed: AtomicU64,
+    failed_calls: AtomicU64,
+    connected: AtomicU64,
+    failed_attempts: AtomicU64,
+    resets: AtomicU64,
 }
 
 impl Clients {
+    fn new(count: usize) -> Self {
+        Self {
+            begin: Instant::now(),
+            answered: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            up: AtomicU64::new(u64::MAX),
+            failed_calls: AtomicU64::new(0),
+            connected: AtomicU64::new(0),
+            failed_attempts: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+        }
+    }
+
     fn now(&self) -> u64 {
         self.begin.elapsed().as_micros() as u64
+    }
+
+    fn count(&self, event: &Event<'_>) {
+        let counter = match event {
+            Event::Connected { .. } => &self.connected,
+            Event::ConnectFailed { .. } => &self.failed_attempts,
+            Event::Disconnected { reason, .. } => match reason.downcast_ref() {
+                Some(ConnectionError::Reset) => &self.resets,
+                _ => return,
+            },
+            _ => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn connect(self: &Arc<Self>, trust: Trust, server: SocketAddr) -> DeskClient {
+        let clients = Arc::clone(self);
+        let client = Client::builder()
+            .trust(trust)
+            .on_event(move |event: &Event<'_>| clients.count(event))
+            .connect(server)
+            .await;
+        DeskClient::new(client.expect("a connection"))
     }
 
     async fn call(&self, number: usize, desk: DeskClient) {
@@ -105,27 +192,38 @@ impl Clients {
             sleep(PERIOD.mul_f64(fastrand::f64())).await;
             match desk.add(1, 2).await {
                 Ok(_) if self.now() > self.up.load(Ordering::Relaxed) => {
-                    let answered = &self.answered[number];
-                    let _ = answered.compare_exchange(
-                        0,
-                        self.now(),
-                        Ordering::Relaxed,
-                        Ordering::Relaxed,
-                    );
+                    let (answered, now) = (&self.answered[number], self.now());
+                    let _ = answered.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
                 }
                 Ok(_) => {}
                 Err(_) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
+                    self.failed_calls.fetch_add(1, Ordering::Relaxed);
                 }
             }
             sleep_until(next).await;
         }
     }
 
-    fn all_answered(&self) -> bool {
-        self.answered
+    async fn all_answered(&self) {
+        let until = Instant::now() + PATIENCE;
+        let is_answered = |answered: &AtomicU64| answered.load(Ordering::Relaxed) > 0;
+        while !self.answered.iter().all(is_answered) && Instant::now() < until {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Returns the times after `up` when the clients were answered, in milliseconds, in ascending order.
+    fn times(&self) -> Vec<u64> {
+        let up = self.up.load(Ordering::Relaxed);
+        let answered = self
+            .answered
             .iter()
-            .all(|answered| answered.load(Ordering::Relaxed) > 0)
+            .map(|answered| answered.load(Ordering::Relaxed));
+        let mut times: Vec<u64> = answered
+            .map(|at| at.checked_sub(up).unwrap_or(u64::MAX) / 1000)
+            .collect();
+        times.sort_unstable();
+        times
     }
 }
 
@@ -134,61 +232,59 @@ async fn start_server(folder: &Path, address: SocketAddr) -> (Process, SocketAdd
     Process::start(&["serve", folder, &address.to_string()]).await
 }
 
-async fn restart(count: usize, is_killed: bool, down: Duration) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path();
+/// Writes the files of a server, and returns what its clients trust.
+fn write_files(folder: &Path) -> Trust {
     let issued =
         rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-    std::fs::write(path.join("chain.pem"), issued.cert.pem()).expect("a file");
-    write_private(&path.join("key.pem"), &issued.signing_key.serialize_pem()).expect("a file");
-    let trust = Trust::pem_file(path.join("chain.pem")).expect("a certificate");
-    let (mut server, address) = start_server(path, ([127, 0, 0, 1], 0).into()).await;
+    std::fs::write(folder.join("chain.pem"), issued.cert.pem()).expect("a file");
+    write_private(&folder.join("key.pem"), &issued.signing_key.serialize_pem()).expect("a file");
+    Trust::pem_file(folder.join("chain.pem")).expect("a certificate")
+}
 
-    let clients = Arc::new(Clients {
-        begin: Instant::now(),
-        answered: (0..count).map(|_| AtomicU64::new(0)).collect(),
-        up: AtomicU64::new(u64::MAX),
-        failed: AtomicU64::new(0),
-    });
+async fn restart(count: usize, end: &str, down: Duration) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trust = write_files(folder.path());
+    let (mut server, address) = start_server(folder.path(), ([127, 0, 0, 1], 0).into()).await;
+    let clients = Arc::new(Clients::new(count));
     let mut calling = tokio::task::JoinSet::new();
     for number in 0..count {
-        let client = Client::builder()
-            .trust(trust.clone())
-            .connect(address)
-            .await;
-        let desk = DeskClient::new(client.expect("a connection"));
+        let desk = clients.connect(trust.clone(), address).await;
         let clients = Arc::clone(&clients);
         calling.spawn(async move { clients.call(number, desk).await });
     }
     sleep(2 * PERIOD).await;
-    match is_killed {
-        true => server.kill().await,
-        false => assert!(server.request::<bool>(&Drain).await, "calls were aborted"),
+    let before = clients.connected.load(Ordering::Relaxed);
+    match end {
+        "killed" => server.kill().await,
+        _ => assert!(
+            server.request::<bool>(&Request::Drain).await,
+            "calls were aborted"
+        ),
     }
     drop(server);
     sleep(down).await;
-    let (_server, _) = start_server(path, address).await;
-    let up = clients.now();
-    clients.up.store(up, Ordering::Relaxed);
-    let until = Instant::now() + PATIENCE;
-    while !clients.all_answered() && Instant::now() < until {
-        sleep(Duration::from_millis(10)).await;
-    }
-    let answered = clients
-        .answered
-        .iter()
-        .map(|answered| answered.load(Ordering::Relaxed));
-    let mut after: Vec<u64> = answered
-        .map(|at| at.checked_sub(up).unwrap_or(u64::MAX) / 1000)
-        .collect();
-    after.sort_unstable();
-    let how = if is_killed { "is killed" } else { "drains" };
+    let processor = processor_time();
+    let (mut server, _) = start_server(folder.path(), address).await;
+    clients.up.store(clients.now(), Ordering::Relaxed);
+    clients.all_answered().await;
+    let processor = processor_time() - processor;
+    let accepted: Accepted = server.request(&Request::Accepted).await;
+    let times = clients.times();
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let failed = of(&clients.failed_attempts);
     println!(
-        "| {how} | {} | {count} | {} | {} | {} | {} |",
+        "| {end} | {} | {count} | {} | {} | {} | {} | {} | {failed} | {} | {} | {} | {} | {} | {} |",
         down.as_millis(),
-        after[count / 2],
-        after[count * 99 / 100],
-        after[count - 1],
-        clients.failed.load(Ordering::Relaxed)
+        times[count / 2],
+        times[count * 99 / 100],
+        times[count - 1],
+        of(&clients.failed_calls),
+        of(&clients.connected) - before + failed,
+        of(&clients.resets),
+        accepted.retries,
+        accepted.refused,
+        accepted.failed,
+        accepted.processor.as_millis(),
+        processor.as_millis(),
     );
 }

@@ -128,7 +128,7 @@ impl ConnectionLimits {
     pub(in crate::server) fn record_rejection(&self, client: SocketAddr, rejection: Rejection) {
         let limit = match rejection {
             // The server asks the client to validate its address and to connect again.
-            Rejection::Unvalidated => return,
+            Rejection::Unvalidated => return self.rejections.record_retry(client),
             Rejection::Full(limit) => limit,
             Rejection::Busy => ReachedLimit::Handshakes,
         };

@@ -55,6 +55,11 @@ impl RejectionLog {
         }
     }
 
+    /// Reports that a client must validate its address, which is no refusal and is not logged.
+    pub(super) fn record_retry(&self, client: SocketAddr) {
+        self.events.emit(&Event::RetrySent { peer: client });
+    }
+
     /// Counts a refused connection, and logs it unless the last line is too recent.
     pub(super) fn record(&self, client: SocketAddr, limit: ReachedLimit, limits: &Limits) {
         let (name, value) = limit.setting(limits);
