@@ -16,6 +16,7 @@ use crate::codec::de::Value;
 use crate::codec::metadata::{Metadata, MetadataError};
 use crate::deadline;
 use crate::outcome::Outcome;
+use crate::phase::{Phase, PhaseWatch};
 use crate::reply_metadata::ReplyMetadata;
 use crate::sync::{Mutex, MutexGuard, get_mut, lock};
 use crate::tls::Certificate;
@@ -80,6 +81,7 @@ pub(crate) struct ConnectionContext {
     /// The handle that calls the peer. Its type belongs to `client` and is not known here.
     pub(crate) callback: Arc<dyn Any + Send + Sync>,
     pub(crate) extensions: Extensions,
+    pub(crate) phase: PhaseWatch,
 }
 
 impl ConnectionContext {
@@ -90,6 +92,7 @@ impl ConnectionContext {
             certificate: None,
             callback: Arc::new(()),
             extensions: Extensions::default(),
+            phase: PhaseWatch::never(),
         }
     }
 }
@@ -351,6 +354,38 @@ impl Context {
                 .get_or_init(CancellationToken::new)
                 .clone(),
         )
+    }
+
+    /// Returns a future that resolves when the server drains, for calls that run until they are told to end, such as
+    /// subscriptions. They would keep [`ServerHandle::shutdown`](crate::ServerHandle::shutdown) waiting until its limit.
+    /// A call that soon ends by itself needs no notice, since a server that drains lets it finish.
+    ///
+    /// Resolves at once if the server drains already. Never resolves for calls that are served by a client, or within the
+    /// process.
+    ///
+    /// ```
+    /// use futures_util::{Stream, StreamExt, stream};
+    /// use rpc_runtime::{Context, rpc};
+    ///
+    /// #[rpc]
+    /// trait Clock {
+    ///     fn ticks(&self, cx: &Context) -> impl Stream<Item = u64>;
+    /// }
+    ///
+    /// struct Ticking;
+    /// impl Clock for Ticking {
+    ///     fn ticks(&self, cx: &Context) -> impl Stream<Item = u64> {
+    ///         stream::iter(0..).take_until(cx.draining())
+    ///     }
+    /// }
+    /// ```
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + Sync + use<> {
+        self.connection.phase.clone().reaches(Phase::Draining)
+    }
+
+    /// Returns `true` if the server drains, for a loop in a blocking method. See [`draining`](Self::draining).
+    pub fn is_draining(&self) -> bool {
+        self.connection.phase.has_reached(Phase::Draining)
     }
 
     /// Returns the values of this call, such as the user that a [`Middleware`](crate::middleware::Middleware) has

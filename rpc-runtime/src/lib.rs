@@ -99,6 +99,7 @@ mod memory;
 pub mod middleware;
 mod outcome;
 mod permit;
+mod phase;
 mod prefix;
 mod reply_metadata;
 mod server;
@@ -131,7 +132,7 @@ pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]
 pub use rpc_macros::rpc;
 #[cfg(feature = "server")]
-pub use server::{BindError, Server, ServerBuilder, ServerHandle};
+pub use server::{BindError, Server, ServerBuilder, ServerHandle, Shutdown};
 pub use server::{Health, RawService};
 pub use service::Service;
 pub use tls::{Identity, Trust};

@@ -15,8 +15,12 @@ pub trait Greeter {
 /// The port of the server.
 pub const PORT: u16 = 4433;
 
-/// The time that a server has at shutdown to finish the calls that it has begun. It is less than the pod's
-/// `terminationGracePeriodSeconds`.
+/// The time in which a pod that is told to stop still serves calls, and the readiness probe reads that it is not serving. It
+/// is as long as the probe takes to notice, and then the clients to resolve the name again.
+pub const ANNOUNCEMENT: Duration = Duration::from_secs(15);
+
+/// The time that a server then has to finish the calls that it has begun. With [`ANNOUNCEMENT`], and with the three seconds
+/// in which the server closes its connections, it is less than the pod's `terminationGracePeriodSeconds`.
 pub const DRAIN: Duration = Duration::from_secs(20);
 
 /// Returns the value of an environment variable, or `default` if it has none.

@@ -5,7 +5,7 @@ use std::path::Path;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kubernetes::{DRAIN, PORT};
+use kubernetes::{ANNOUNCEMENT, DRAIN, PORT};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -128,7 +128,21 @@ fn a_pod_is_ready_while_it_serves_and_alive_while_it_answers_a_ping() {
 fn a_pod_has_the_time_that_its_server_takes_to_end() {
     let (_, deployment) = server();
     let grace = pod(&deployment).termination_grace_period_seconds.unwrap();
-    assert!(grace > DRAIN.as_secs() as i64, "{grace} s");
+    let close = 3;
+    let takes = (ANNOUNCEMENT + DRAIN).as_secs() as i64 + close;
+    assert!(grace > takes, "{grace} s");
+}
+
+#[test]
+fn a_pod_serves_until_its_probe_and_the_clients_know_that_it_stops() {
+    let (_, deployment) = server();
+    let probe = container(pod(&deployment))
+        .readiness_probe
+        .as_ref()
+        .unwrap();
+    let notices = probe.period_seconds.unwrap() * probe.failure_threshold.unwrap();
+    let resolved_every = 5;
+    assert!(ANNOUNCEMENT.as_secs() as i32 >= notices + resolved_every);
 }
 
 #[test]

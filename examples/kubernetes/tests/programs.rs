@@ -25,6 +25,15 @@ impl Program {
         soon(self.lines.next_line()).await.unwrap().expect("a line")
     }
 
+    async fn terminate(&self) {
+        let process = self.child.id().unwrap().to_string();
+        let told = Command::new("kill")
+            .args(["-TERM", &process])
+            .status()
+            .await;
+        assert!(told.unwrap().success());
+    }
+
     async fn line_with(&mut self, text: &str) {
         while !self.line().await.contains(text) {}
     }
@@ -73,12 +82,13 @@ async fn a_client_goes_on_while_a_server_is_told_to_stop_and_another_takes_its_p
     );
     assert_eq!(client.line().await, "Hello, Ada, from first!");
 
-    let process = first.child.id().unwrap().to_string();
-    let told = Command::new("kill")
-        .args(["-TERM", &process])
-        .status()
-        .await;
-    assert!(told.unwrap().success());
+    first.terminate().await;
+    assert_eq!(first.line().await, "not serving");
+    // Lines that were printed before the signal are fewer than those that a pipe holds.
+    for _ in 0..5_000 {
+        assert_eq!(client.line().await, "Hello, Ada, from first!");
+    }
+    first.terminate().await;
     assert!(soon(first.child.wait()).await.unwrap().success());
     let _second = server(&folder, "second", &address);
     client.line_with("from second!").await;

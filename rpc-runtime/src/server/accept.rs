@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::client::callback::ServePeer;
 use crate::event::HandshakeFailure;
+use crate::phase::Phase;
 use crate::server::gateway::ServiceSet;
 use crate::server::handle::ServerHandle;
 use crate::server::limits::connections::{ConnectionSlotGuard, Rejection};
-use crate::server::shutdown::Phase;
+use crate::server::shutdown::Shutdown;
 use crate::transport::quic::{IncomingConnection, Listener};
 use crate::transport::{self, close};
 
@@ -78,7 +78,8 @@ impl Server {
     }
 
     /// Serves clients until `signal` completes, and then shuts the server down as
-    /// [`ServerHandle::shutdown`] does: running calls have `limit` to finish.
+    /// [`ServerHandle::shutdown`] does. `shutdown` is the time that running calls have to finish, a
+    /// [`Duration`](std::time::Duration), or a [`Shutdown`], which can also announce the shutdown to readiness probes before.
     ///
     /// Returns when the address is free: `true` if every call finished. The output of `signal` is ignored. A shutdown
     /// with the server's [`handle`](Self::handle) ends the server before `signal` does.
@@ -99,14 +100,18 @@ impl Server {
     ///
     /// # Cancel safety
     /// Dropping the future closes every connection at once.
-    pub async fn serve_with_shutdown(self, signal: impl Future, limit: Duration) -> bool {
-        let handle = self.handle();
+    pub async fn serve_with_shutdown(
+        self,
+        signal: impl Future,
+        shutdown: impl Into<Shutdown>,
+    ) -> bool {
+        let (handle, shutdown) = (self.handle(), shutdown.into());
         let mut running = pin!(self.run());
         tokio::select! {
-            () = &mut running => return handle.shutdown(limit).await,
+            () = &mut running => return handle.shutdown(shutdown).await,
             _ = signal => {}
         }
-        tokio::join!(handle.shutdown(limit), running).0
+        tokio::join!(handle.shutdown(shutdown), running).0
     }
 
     /// Serves clients until the server is shut down with its [`handle`](Self::handle).
@@ -122,11 +127,11 @@ impl Server {
         // Dropped last, so that the socket is closed when a shutdown returns.
         let _running = handle.running();
         let listener = CloseOnDrop(listener);
-        let mut phase = handle.phase();
+        let mut draining = pin!(handle.phase().reaches(Phase::Draining));
         loop {
             let incoming = tokio::select! {
                 incoming = listener.0.accept() => incoming,
-                _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
+                () = &mut draining => break,
             };
             let Some(incoming) = incoming else { break };
             let address = incoming.remote_address();

@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge};
 use crate::permit::call_limits::ConnectionCalls;
 use crate::permit::{Permit, PermitSlot};
+use crate::phase::Phase;
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
 use crate::server::id_index::HashedId;
@@ -25,7 +26,6 @@ use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
 use crate::server::recv::Receiver;
 use crate::server::shared::ServerShared;
-use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
 use crate::server::stream_table::StreamTable;
 use crate::service::router::Router;
@@ -128,8 +128,8 @@ impl<R: Router> ServerConnection<R> {
 
     /// Answers `rpc.health`.
     pub(super) fn answer_health(&self, request: &Request<'_, '_>, reply: &mut Reply) {
-        let is_draining = self.is_draining() || *self.shared.phase.borrow() >= Phase::Draining;
-        self.shared.health.answer(request, is_draining, reply);
+        let is_ending = self.is_draining() || self.shared.phase.has_reached(Phase::Announced);
+        self.shared.health.answer(request, is_ending, reply);
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -489,10 +489,7 @@ impl<R: Router> ServerConnection<R> {
 
     /// Resolves when the server has reached `phase`. Never resolves if the server is dropped before.
     pub(super) async fn reaches(&self, phase: Phase) {
-        let mut phases = self.shared.phase.clone();
-        if phases.wait_for(|reached| *reached >= phase).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.shared.phase.clone().reaches(phase).await;
     }
 
     /// Ends all streams of items, each after its current item. Returns `true` if there were any.

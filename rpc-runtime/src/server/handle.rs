@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::memory::ServerMemory;
+use crate::phase::{Phase, PhaseWatch};
 use crate::server::health::{Health, HealthStates};
-use crate::server::shutdown::{CLOSE_TIMEOUT, Phase};
+use crate::server::shutdown::{CLOSE_TIMEOUT, Shutdown};
 use crate::sync::{Mutex, lock};
 use crate::tls::{Identity, ServerTls, TlsOverTcp};
 use crate::transport::close;
@@ -76,9 +76,8 @@ impl ServerHandle {
         }
     }
 
-    /// Returns the phases that the server goes through.
-    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
-        self.phase.subscribe()
+    pub(super) fn phase(&self) -> PhaseWatch {
+        self.phase.subscribe().into()
     }
 
     /// Returns `true` if the server is shutting down.
@@ -91,9 +90,7 @@ impl ServerHandle {
     /// # Cancel safety
     /// This method is cancel safe.
     pub async fn draining(&self) {
-        let mut phase = self.phase.subscribe();
-        // The sender is in `self`.
-        let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+        self.phase().reaches(Phase::Draining).await;
     }
 
     pub(super) fn over_tcp(&self) -> Option<&TlsOverTcp> {
@@ -122,14 +119,16 @@ impl ServerHandle {
     /// The state has no effect on calls: they are served as before.
     ///
     /// ```
-    /// # use std::time::Duration;
     /// use rpc_runtime::{Health, ServerHandle};
     ///
-    /// /// Lets load balancers notice that the server is about to shut down, before it rejects calls.
-    /// async fn stop(handle: ServerHandle) {
-    ///     handle.set_health(Health::NotServing);
-    ///     tokio::time::sleep(Duration::from_secs(10)).await;
-    ///     handle.shutdown(Duration::from_secs(10)).await;
+    /// /// Takes the server out of the rotation while its database is not available.
+    /// async fn follow(handle: ServerHandle, mut database: tokio::sync::watch::Receiver<bool>) {
+    ///     while database.changed().await.is_ok() {
+    ///         handle.set_health(match *database.borrow() {
+    ///             true => Health::Serving,
+    ///             false => Health::NotServing,
+    ///         });
+    ///     }
     /// }
     /// ```
     pub fn set_health(&self, health: Health) {
@@ -187,15 +186,40 @@ impl ServerHandle {
     /// method returns, the address is free for another server.
     /// [`Server::serve_with_shutdown`](crate::Server::serve_with_shutdown) does this on a signal.
     ///
-    /// Calls that do not finish within `limit` are ended. Streams of items end after the current item with the error
+    /// `shutdown` is the time that the calls have to finish, a [`Duration`](std::time::Duration), or a [`Shutdown`], which can also announce the
+    /// shutdown to readiness probes before the server drains.
+    ///
+    /// Calls that do not finish within the limit are ended. Streams of items end after the current item with the error
     /// [`CallError::StreamEnded`](crate::CallError::StreamEnded), for which they have another second. Other calls are
     /// aborted.
     ///
     /// Returns `true` if every call finished. A further call waits for the same shutdown and returns the same result.
     ///
+    /// # Streams of items
+    /// A stream of items is a call that runs until its last item. A stream without an end, such as a subscription, keeps the
+    /// server waiting until the limit, and the result is then `false`. Its handler ends it earlier when
+    /// [`Context::draining`](crate::Context::draining) resolves. The caller then receives the end of the stream, or the last
+    /// item or error that the handler sends, and calls again: that call goes to another server.
+    ///
     /// # Cancel safety
-    /// This method is cancel safe. If the future is dropped, the server continues to drain, without a limit.
-    pub async fn shutdown(&self, limit: Duration) -> bool {
+    /// This method is cancel safe. If the future is dropped, the server continues to drain, without a limit. If it is dropped
+    /// during the announcement, the server continues to serve calls, and its health stays `NOT_SERVING`.
+    pub async fn shutdown(&self, shutdown: impl Into<Shutdown>) -> bool {
+        self.shut_down(shutdown.into()).await
+    }
+
+    async fn shut_down(
+        &self,
+        Shutdown {
+            announcement,
+            limit,
+        }: Shutdown,
+    ) -> bool {
+        if !announcement.is_zero() {
+            self.reach(Phase::Announced);
+            let drains = self.phase().reaches(Phase::Draining);
+            let _ = tokio::time::timeout(announcement, drains).await;
+        }
         self.reach(Phase::Draining);
         self.connections.close();
         let drained = tokio::time::timeout(limit, self.connections.wait())

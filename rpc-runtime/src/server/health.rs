@@ -17,7 +17,7 @@ use crate::description::ServiceDescription;
 pub enum Health {
     /// Callers may send calls.
     Serving,
-    /// Callers should send their calls elsewhere. Calls that arrive are served nevertheless.
+    /// Callers should send their calls elsewhere. Calls that arrive are served nevertheless, unless the server drains.
     NotServing,
 }
 
@@ -53,9 +53,9 @@ impl HealthStates {
         })
     }
 
-    /// Returns the state of the server, or of the service of this name.
-    fn status(&self, service: Option<&str>, is_draining: bool) -> &'static str {
-        let mut is_not_serving = is_draining || self.is_not_serving.load(Ordering::Relaxed);
+    /// Returns the state of the server, or of the service of this name. `is_ending` is `true` if the server is shutting down.
+    fn status(&self, service: Option<&str>, is_ending: bool) -> &'static str {
+        let mut is_not_serving = is_ending || self.is_not_serving.load(Ordering::Relaxed);
         if let Some(name) = service.filter(|name| !name.is_empty()) {
             let mut of_name = self
                 .services
@@ -74,10 +74,10 @@ impl HealthStates {
     }
 
     /// Writes the reply to `rpc.health`.
-    pub(super) fn answer(&self, request: &Request<'_, '_>, is_draining: bool, reply: &mut Reply) {
+    pub(super) fn answer(&self, request: &Request<'_, '_>, is_ending: bool, reply: &mut Reply) {
         match request.health_service() {
             Ok(service) => {
-                let status = self.status(service, is_draining);
+                let status = self.status(service, is_ending);
                 reply.json(format!(r#"{{"status":"{status}"}}"#).as_bytes());
             }
             Err(reason) => reply.reject(ProtocolError::InvalidParams(reason)),

@@ -53,3 +53,5 @@ pub use builder::{BindError, ServerBuilder};
 pub use handle::ServerHandle;
 pub use health::Health;
 pub use raw::RawService;
+#[cfg(feature = "server")]
+pub use shutdown::Shutdown;

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use tokio::sync::watch;
-
 use crate::context::ConnectionContext;
 use crate::description::discover::DiscoverOptions;
 use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
+use crate::phase::PhaseWatch;
 use crate::server::connection::ServerConnection;
 use crate::server::direct::DirectCall;
 use crate::server::health::HealthStates;
 use crate::server::shared::{ServerShared, SharedSettings};
-use crate::server::shutdown::Phase;
 use crate::service::Service;
 use crate::service::router::Single;
 
@@ -43,7 +41,6 @@ use crate::service::router::Single;
 /// ```
 pub struct RawService<S> {
     call: DirectCall<Single<S>>,
-    phase: Arc<watch::Sender<Phase>>,
 }
 
 impl<S: Service> RawService<S> {
@@ -54,26 +51,24 @@ impl<S: Service> RawService<S> {
 
     /// Creates a service with these limits.
     pub fn with_limits(service: S, limits: Limits) -> Self {
-        let phase = watch::Sender::new(Phase::Serving);
         let settings = SharedSettings {
             memory: ServerMemory::new(&limits),
             limits,
             discover: DiscoverOptions::default(),
-            phase: phase.subscribe(),
+            phase: PhaseWatch::never(),
             events: EventHook::default(),
             health: HealthStates::new(&[S::DESCRIPTION]),
         };
         let shared = ServerShared::new(Single(service), settings);
-        Self::with_shared(Arc::new(shared), Arc::new(phase))
+        Self::with_shared(Arc::new(shared))
     }
 
-    fn with_shared(shared: Arc<ServerShared<Single<S>>>, phase: Arc<watch::Sender<Phase>>) -> Self {
+    fn with_shared(shared: Arc<ServerShared<Single<S>>>) -> Self {
         let context = Arc::new(ConnectionContext::unconnected());
         let memory = shared.memory(None);
         let connection = ServerConnection::new(shared, memory, context, Weak::new(), |_, _, _| {});
         Self {
             call: DirectCall::new(connection),
-            phase,
         }
     }
 
@@ -99,7 +94,7 @@ impl<S: Service> RawService<S> {
 impl<S: Service> Clone for RawService<S> {
     fn clone(&self) -> Self {
         let shared = self.call.connection().shared();
-        Self::with_shared(Arc::clone(shared), Arc::clone(&self.phase))
+        Self::with_shared(Arc::clone(shared))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::client::callback::{Callback, IntoServePeer, ServePeer};
@@ -13,12 +12,13 @@ use crate::description::discover::DiscoverOptions;
 use crate::event::{CloseReason, EventHook, Limit};
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
+use crate::phase::{Phase, PhaseWatch};
 use crate::server::connection::ServerConnection;
 use crate::server::health::HealthStates;
 use crate::server::observe::OpenReport;
 use crate::server::recv::Receiver;
 use crate::server::shared::{ServerShared, SharedSettings};
-use crate::server::shutdown::{CLOSE_TIMEOUT, Phase};
+use crate::server::shutdown::CLOSE_TIMEOUT;
 use crate::server::worker;
 use crate::service::router::Router;
 use crate::transport::{self, ConnectionError, Datagrams, RecvStream, close};
@@ -44,13 +44,12 @@ impl<R: Router> IntoServePeer for R {
         discover: DiscoverOptions,
         events: EventHook,
     ) -> Arc<dyn ServePeer> {
-        let (_, never) = watch::channel(Phase::Serving);
         let memory = ServerMemory::new(&limits);
         let settings = SharedSettings {
             limits,
             memory,
             discover,
-            phase: never,
+            phase: PhaseWatch::never(),
             events,
             health: HealthStates::new(&R::descriptions()),
         };
@@ -89,6 +88,7 @@ impl<R: Router> OpenConnection<R> {
             certificate: transport.peer_certificate(),
             callback: Arc::clone(&callback) as _,
             extensions: Extensions::default(),
+            phase: shared.phase.clone(),
         });
         let connection = ServerConnection::new(
             shared,

@@ -3,17 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::description::discover::DiscoverOptions;
 use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, ServerMemory};
 use crate::permit::call_limits::CallLimits;
+use crate::phase::PhaseWatch;
 use crate::server::discover::DiscoverReply;
 use crate::server::health::HealthStates;
 use crate::server::observe::LimitReports;
-use crate::server::shutdown::Phase;
 use crate::service::router::{MethodNames, Router};
 
 /// An effectively unlimited number of calls, which a semaphore can count.
@@ -24,7 +22,7 @@ pub(super) struct SharedSettings {
     pub(super) limits: Limits,
     pub(super) memory: Arc<ServerMemory>,
     pub(super) discover: DiscoverOptions,
-    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) phase: PhaseWatch,
     pub(super) events: EventHook,
     pub(super) health: Arc<HealthStates>,
 }
@@ -38,7 +36,7 @@ pub(super) struct ServerShared<R> {
     pub(super) limits: Limits,
     pub(super) calls: Arc<CallLimits>,
     memory: Arc<ServerMemory>,
-    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) phase: PhaseWatch,
     pub(super) discover_reply: DiscoverReply,
     limit_reports: LimitReports,
     pub(super) health: Arc<HealthStates>,

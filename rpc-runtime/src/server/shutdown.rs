@@ -8,14 +8,65 @@ use crate::transport::Stopped;
 /// Maximum time to close connections.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The phases of a server.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub(super) enum Phase {
-    Serving,
-    /// Running calls may finish; new calls are rejected.
-    Draining,
-    /// Streams of items are ended.
-    Ending,
+/// How a server shuts down. [`Server::serve_with_shutdown`](crate::Server::serve_with_shutdown) and
+/// [`ServerHandle::shutdown`](crate::ServerHandle::shutdown) take it, or only the time limit, a [`Duration`].
+///
+/// 1. The server is announced to be shutting down, for the time of [`announced_for`](Self::announced_for). `rpc.health`
+///    returns `NOT_SERVING`, and the server accepts connections and serves calls as before. Readiness probes, load balancers
+///    and registries send new clients elsewhere. Without this, a probe that opens a connection never reads `NOT_SERVING`,
+///    because a server that drains accepts no connections.
+/// 2. The server drains: calls that run finish, and new calls are rejected as not executed. Clients of this crate send them to
+///    another server. They need no announcement.
+/// 3. When the limit of [`within`](Self::within) has passed, the remaining calls are ended.
+///
+/// A supervisor that kills the process must wait for both times and three seconds more, in which connections and the socket
+/// are closed (`terminationGracePeriodSeconds` in Kubernetes).
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use rpc_runtime::{Identity, Server, Shutdown};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder(Identity::from_pem_files("chain.pem", "key.pem")?).bind("0.0.0.0:4433")?;
+/// let shutdown = Shutdown::within(Duration::from_secs(15)).announced_for(Duration::from_secs(10));
+/// server.serve_with_shutdown(tokio::signal::ctrl_c(), shutdown).await;
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    pub(super) announcement: Duration,
+    pub(super) limit: Duration,
+}
+
+#[cfg(feature = "server")]
+impl Shutdown {
+    /// Sets the time that calls have to finish once the server drains. There is no announcement.
+    pub fn within(limit: Duration) -> Self {
+        Self {
+            announcement: Duration::ZERO,
+            limit,
+        }
+    }
+
+    /// Sets the time for which the server is announced to be shutting down before it drains. It should be longer than the
+    /// interval of the probes, times the number of failures after which they take effect.
+    ///
+    /// Another shutdown without an announcement ends this time, for example after a second signal.
+    #[must_use]
+    pub fn announced_for(mut self, time: Duration) -> Self {
+        self.announcement = time;
+        self
+    }
+}
+
+#[cfg(feature = "server")]
+impl From<Duration> for Shutdown {
+    fn from(limit: Duration) -> Self {
+        Self::within(limit)
+    }
 }
 
 /// Number of streams that are kept before the first check.

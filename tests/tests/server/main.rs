@@ -5,6 +5,7 @@ mod callbacks;
 mod cancellation;
 mod deadlines;
 mod discover;
+mod draining;
 mod events;
 mod handlers;
 mod health;

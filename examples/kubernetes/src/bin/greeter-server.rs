@@ -1,9 +1,10 @@
-//! Serves until it receives SIGTERM, and then finishes the calls that it has begun.
+//! Serves until it receives SIGTERM. Then its health is `NOT_SERVING` for a time, or until another SIGTERM, and it finishes
+//! the calls that it has begun.
 
 use std::error::Error;
 
-use kubernetes::{DRAIN, Greeter, GreeterServer, PORT, setting};
-use rpc_runtime::{Identity, Server};
+use kubernetes::{ANNOUNCEMENT, DRAIN, Greeter, GreeterServer, PORT, setting};
+use rpc_runtime::{Identity, Server, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 struct Pod {
@@ -31,8 +32,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handle = server.handle();
     let serving = tokio::spawn(server.run());
     terminate.recv().await;
-    // Clients learn of the shutdown with their next call, and switch to another pod.
-    let finished = handle.shutdown(DRAIN).await;
+    println!("not serving");
+    let announced = Shutdown::within(DRAIN).announced_for(ANNOUNCEMENT);
+    // When the server drains, clients learn of it with their next call, and switch to another pod.
+    let finished = tokio::select! {
+        finished = handle.shutdown(announced) => finished,
+        _ = terminate.recv() => handle.shutdown(DRAIN).await,
+    };
     serving.await?;
     match finished {
         true => Ok(()),
