@@ -8,6 +8,7 @@ use crate::client::linked::{LINKED, LinkedService};
 use crate::client::retry::backoff::Backoff;
 use crate::event::{Event, EventHook};
 use crate::transport::Connection;
+use crate::transport::quic::Attempt;
 
 /// Makes the connections to one server.
 pub(super) enum Connector {
@@ -17,11 +18,16 @@ pub(super) enum Connector {
 }
 
 impl Connector {
-    pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
+    pub(super) async fn connect(&self, attempt: &Attempt) -> Result<Connection, ConnectError> {
         match self {
-            Self::Dialer(dialer) => dialer.dial().await,
+            Self::Dialer(dialer) => dialer.dial(attempt).await,
             #[cfg(feature = "testing")]
-            Self::Linked(service) => service.connect().await,
+            Self::Linked(service) => {
+                let connected = tokio::time::timeout(attempt.answer_timeout, service.connect());
+                connected
+                    .await
+                    .unwrap_or_else(|_| Err(ConnectError::timeout(self)))
+            }
         }
     }
 

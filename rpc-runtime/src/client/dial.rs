@@ -16,7 +16,7 @@ use crate::description::names::DuplicateMethod;
 use crate::tls::{
     HandshakeResult, Identity, ServerTrust, TlsError, UntrustedReason, Verifier, client_config,
 };
-use crate::transport::quic::{ClientTransport, HandshakeError};
+use crate::transport::quic::{Attempt, ClientTransport, HandshakeError};
 use crate::transport::settings::TransportSettingsError;
 use crate::transport::{Connection, ConnectionError};
 
@@ -48,13 +48,13 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    pub(super) async fn dial(&self) -> Result<Connection, ConnectError> {
+    pub(super) async fn dial(&self, attempt: &Attempt) -> Result<Connection, ConnectError> {
         let limit = self.settings.connect_timeout();
         let mut failure = Failure::default();
         let dialed = async {
             let resolved = self.address.resolve().await;
             let candidates = alternate(resolved.map_err(|error| self.unresolved(&error))?);
-            self.connect_to_any(candidates, &mut failure).await
+            self.connect_to_any(candidates, &mut failure, attempt).await
         };
         match tokio::time::timeout(limit, dialed).await {
             Ok(Ok(Some(connection))) => Ok(connection),
@@ -75,9 +75,10 @@ impl Dialer {
         &self,
         candidates: Vec<SocketAddr>,
         failure: &mut Failure,
+        settings: &Attempt,
     ) -> Result<Option<Connection>, ConnectError> {
         let verifier = self.settings.trust.verifier().await?;
-        let attempt = |candidate| self.connect_to(candidate, &verifier);
+        let attempt = |candidate| self.connect_to(candidate, &verifier, settings);
         Ok(first_success(candidates, attempt, |error| failure.add(error)).await)
     }
 
@@ -85,13 +86,15 @@ impl Dialer {
         &self,
         candidate: SocketAddr,
         verifier: &Verifier,
+        attempt: &Attempt,
     ) -> Result<Connection, ConnectError> {
         let Self { settings, address } = self;
         let server_name = settings.server_name.as_deref();
         let server_name = server_name.unwrap_or(address.server_name());
         let (tls, handshake_result) = client_config(verifier, settings.identity.clone())?;
         let transport = &settings.transport;
-        let connected = transport.connect(candidate, server_name, tls, &handshake_result);
+        let server = (candidate, server_name);
+        let connected = transport.connect(server, tls, &handshake_result, attempt);
         connected
             .await
             .map(Connection::Quic)

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::client::balance::endpoint_list::EndpointNumber;
 use crate::client::connection::{ClientConnection, ConnectionOwner};
@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::event_limit::EventLimit;
 use crate::idle::IdleWatch;
 use crate::memory::ConnectionMemory;
+use crate::transport::quic::{Attempt, SpareSocket};
 use crate::transport::{Connection, ConnectionError};
 
 /// The time for which the client expects that a server is only being restarted. Meanwhile it tries again sooner.
@@ -27,8 +28,9 @@ const RESTART: Duration = Duration::from_secs(10);
 /// second.
 const RESTART_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The time limit of the first attempt during that time, which doubles with each further attempt. QUIC doubles the time
-/// between the packets of an attempt, so that a new attempt reaches the server sooner.
+/// The time limit for the first answer to the first attempt during that time, which doubles with each further attempt. QUIC
+/// doubles the time between the packets of an attempt, so that a new attempt reaches the server sooner. An attempt that was
+/// answered continues: the server is busy with the handshakes of its other clients.
 const RESTART_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Minimum time between two warnings of a client that cannot connect.
@@ -258,17 +260,20 @@ pub(super) async fn keep_connected(
     loop {
         let since = Instant::now();
         let connection = slot.connection()?;
-        let connection = connection.map(|open| (open.retirement(), open.watch_for_stalls()));
+        let connection = connection.map(|open| {
+            let spare = open.transport.spare_socket();
+            (open.retirement(), open.watch_for_stalls(), spare)
+        });
         let lost = match connection {
-            Some((retirement, watch)) => {
+            Some((retirement, watch, spare)) => {
                 let lost = tokio::select! {
                     lost = retirement => lost,
                     () = watch => continue,
                 };
                 slot.record_loss(&lost)?;
-                attempts
-                    .iter_mut()
-                    .for_each(|attempts| attempts.lost(since));
+                if let Some(attempts) = &mut attempts {
+                    attempts.lost(since, &lost, spare);
+                }
                 slot.report_disconnected(connector.as_ref(), &lost)?;
                 Some(lost)
             }
@@ -302,9 +307,8 @@ async fn connect(
     tracing::info!(target: "rpc_runtime::client", %server, lost = %EscapedMessage(&reason), "connecting");
     slot.set_disconnected(connecting(None))?;
     loop {
-        let limit = attempts.next().await;
-        let connected = timeout(limit, connector.connect()).await;
-        match connected.unwrap_or_else(|_| Err(ConnectError::timeout(connector))) {
+        let attempt = attempts.next().await;
+        match connector.connect(&attempt).await {
             Ok(connection) => return Some(connection),
             Err(error) => {
                 attempts.log_failure(server, &error);
@@ -322,10 +326,12 @@ struct ReconnectAttempts {
     failures: u32,
     /// The time until which the server may only be restarting.
     restart_until: Option<Instant>,
-    /// The time limit of the next attempt until then.
+    /// The time limit for the answer to the next attempt until then.
     limit: Duration,
     /// Counts the attempts that failed.
     failed: EventLimit,
+    /// The socket of the lost connection, for the next attempt.
+    spare: Option<SpareSocket>,
 }
 
 impl ReconnectAttempts {
@@ -336,6 +342,7 @@ impl ReconnectAttempts {
             restart_until: None,
             limit: RESTART_ATTEMPT,
             failed: EventLimit::every(WARNED),
+            spare: None,
         }
     }
 
@@ -352,8 +359,10 @@ impl ReconnectAttempts {
         }
     }
 
-    /// Records the loss of a connection that lasted since `since`.
-    fn lost(&mut self, since: Instant) {
+    /// Records the loss of a connection that lasted since `since` and had the socket `spare`.
+    fn lost(&mut self, since: Instant, lost: &ConnectionError, spare: Option<SpareSocket>) {
+        // A drained or silent server may be behind an address translation that keeps its choice for this socket.
+        self.spare = spare.filter(|_| *lost == ConnectionError::Reset);
         // The delays grow for a server that soon drops each connection.
         if since.elapsed() > self.backoff.max {
             self.failures = 0;
@@ -367,8 +376,16 @@ impl ReconnectAttempts {
             .is_some_and(|until| Instant::now() < until)
     }
 
-    /// Waits for the next attempt, and returns its time limit. The dialer has a limit of its own.
-    async fn next(&mut self) -> Duration {
+    /// Waits for the next attempt, and returns its settings. The dialer has a time limit of its own.
+    async fn next(&mut self) -> Attempt {
+        let answer_timeout = self.next_limit().await;
+        Attempt {
+            answer_timeout,
+            socket: self.spare.take(),
+        }
+    }
+
+    async fn next_limit(&mut self) -> Duration {
         let mut backoff = self.backoff;
         if self.is_restarting() {
             backoff.max = backoff.max.min(RESTART_BACKOFF);
@@ -415,7 +432,7 @@ mod tests {
         let begin = Instant::now();
         let mut made = Vec::new();
         while begin.elapsed() < Duration::from_secs(60) {
-            let limit = attempts.next().await;
+            let limit = attempts.next().await.answer_timeout;
             made.push((begin.elapsed(), limit));
         }
         made
@@ -435,7 +452,7 @@ mod tests {
         let mut attempts = ReconnectAttempts::new(Backoff::default());
         let since = Instant::now();
         sleep(Duration::from_secs(6)).await;
-        attempts.lost(since);
+        attempts.lost(since, &ConnectionError::TimedOut, None);
         let made = fail_for_a_minute(&mut attempts).await;
         assert_eq!(made[0], (Duration::ZERO, RESTART_ATTEMPT));
         assert_eq!(made[1].1, RESTART_ATTEMPT * 2);
@@ -457,7 +474,7 @@ mod tests {
         });
         let since = Instant::now();
         sleep(Duration::from_secs(1)).await;
-        attempts.lost(since);
+        attempts.lost(since, &ConnectionError::TimedOut, None);
         let made = fail_for_a_minute(&mut attempts).await;
         assert!(made.len() > 1_000, "{}", made.len());
         assert!(made.is_sorted_by_key(|(_, limit)| *limit));
@@ -468,7 +485,7 @@ mod tests {
         let mut attempts = ReconnectAttempts::new(Backoff::default());
         // The first connection is made, and lost at once.
         attempts.next().await;
-        attempts.lost(Instant::now());
+        attempts.lost(Instant::now(), &ConnectionError::TimedOut, None);
         let made = fail_for_a_minute(&mut attempts).await;
         assert!(made.iter().all(|(_, limit)| *limit == Duration::MAX));
         let [before, _] = longest_delays(&made, Duration::from_secs(30));

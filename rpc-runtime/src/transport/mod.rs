@@ -118,6 +118,14 @@ impl Connection {
         }
     }
 
+    /// Returns the socket of a client's connection over QUIC, if the connection does not share it.
+    pub(crate) fn spare_socket(&self) -> Option<quic::SpareSocket> {
+        match self {
+            Self::Quic(inner) => inner.spare_socket(),
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Returns the traffic counters, if the transport uses datagrams.
     pub(crate) fn traffic(&self) -> Option<Traffic> {
         match self {

@@ -4,10 +4,12 @@
 //! [`ClientTransport`], over a socket of its own or a [`ClientSocket`] that several clients share. A server accepts
 //! connections with a `Listener`.
 
+mod attempt;
 mod client;
 mod client_socket;
 mod config;
 mod connection;
+mod counted_socket;
 mod drivers;
 mod error;
 #[cfg(feature = "server")]
@@ -22,6 +24,7 @@ mod stream;
 mod udp;
 mod window;
 
+pub(crate) use attempt::{Attempt, SpareSocket};
 pub(crate) use client::ClientTransport;
 pub use client_socket::ClientSocket;
 pub(crate) use connection::Connection;

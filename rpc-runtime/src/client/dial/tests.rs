@@ -40,8 +40,8 @@ async fn dial(
     candidates: &[SocketAddr],
     limit: Duration,
 ) -> Result<SocketAddr, ConnectError> {
-    let mut failure = Failure::default();
-    let dialed = dialer.connect_to_any(candidates.to_vec(), &mut failure);
+    let (mut failure, attempt) = (Failure::default(), Attempt::default());
+    let dialed = dialer.connect_to_any(candidates.to_vec(), &mut failure, &attempt);
     match tokio::time::timeout(limit, dialed).await {
         Ok(Ok(Some(connection))) => Ok(connection.remote_address().unwrap()),
         Ok(Err(error)) => Err(error),

@@ -7,7 +7,8 @@ use quinn::ReadError;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 
 use crate::tls::HandshakeResult;
-use crate::transport::error::close;
+use crate::transport::error::{ConnectionError, close};
+use crate::transport::quic::attempt::Attempt;
 use crate::transport::quic::client_socket::{ClientEndpoint, ClientSocket};
 use crate::transport::quic::config::{ALPN, transport};
 use crate::transport::quic::connection::{Connection, LocalSocket};
@@ -27,17 +28,24 @@ pub(crate) struct ClientTransport {
 impl ClientTransport {
     pub(crate) async fn connect(
         &self,
-        address: SocketAddr,
-        server_name: &str,
+        (address, server_name): (SocketAddr, &str),
         tls: rustls::ClientConfig,
         handshake_result: &HandshakeResult,
+        attempt: &Attempt,
     ) -> Result<Connection, HandshakeError> {
         let config = self.config(tls).map_err(HandshakeError::Socket)?;
-        let local = self.socket(address).map_err(HandshakeError::Socket)?;
+        let spare = attempt.socket(address).map(Ok);
+        let local = spare.unwrap_or_else(|| self.socket(address));
+        let local = local.map_err(HandshakeError::Socket)?;
         let endpoint = local.client().map(|client| client.endpoint.clone());
         let endpoint = endpoint
             .ok_or_else(|| HandshakeError::Socket(std::io::ErrorKind::NotConnected.into()))?;
-        let connection = connect(&endpoint, config, (address, server_name)).await?;
+        let connection = tokio::select! {
+            connected = connect(&endpoint, config, (address, server_name)) => connected?,
+            () = attempt.is_unanswered(&local) => {
+                return Err(HandshakeError::Lost(ConnectionError::TimedOut));
+            }
+        };
         if handshake_result.certificate_was_requested() {
             answered(&connection).await.map_err(handshake_error)?;
         }

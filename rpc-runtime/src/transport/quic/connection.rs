@@ -17,7 +17,7 @@ use crate::transport::quic::window::{ReceiveWindow, Room, Windows};
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     connection: quinn::Connection,
-    local: LocalSocket,
+    pub(super) local: LocalSocket,
     window: ReceiveWindow,
 }
 

@@ -18,6 +18,8 @@ use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::{EnterGuard, Handle};
 use tokio::time::{Sleep, sleep_until};
 
+use crate::transport::quic::counted_socket::Answers;
+
 /// Maximum time for which a flush waits for a task that polls the same future. Only a task that flushes its own future
 /// waits for so long.
 const POLL_TIMEOUT: Duration = Duration::from_millis(10);
@@ -30,6 +32,7 @@ pub(super) struct Drivers {
     runtime: Handle,
     /// `true` if the runtime has begun to drop its tasks, so that timers must not be polled.
     is_abandoned: Arc<AtomicBool>,
+    answers: Answers,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,7 @@ impl Drivers {
             running: Mutex::default(),
             runtime: Handle::try_current().ok()?,
             is_abandoned: Arc::default(),
+            answers: Answers::default(),
         }))
     }
 
@@ -62,7 +66,13 @@ impl Drivers {
         Arc::new(DriverRuntime {
             drivers: Arc::downgrade(self),
             is_abandoned: Arc::clone(&self.is_abandoned),
+            answers: self.answers.clone(),
         })
+    }
+
+    /// Returns the count of packets of handshakes that the endpoints have received.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Enters the runtime of the endpoints.
@@ -155,6 +165,7 @@ impl Drop for DriverTask {
 struct DriverRuntime {
     drivers: Weak<Drivers>,
     is_abandoned: Arc<AtomicBool>,
+    answers: Answers,
 }
 
 impl Runtime for DriverRuntime {
@@ -173,7 +184,7 @@ impl Runtime for DriverRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        TokioRuntime.wrap_udp_socket(socket)
+        Ok(self.answers.of(TokioRuntime.wrap_udp_socket(socket)?))
     }
 
     fn now(&self) -> Instant {
