@@ -424,7 +424,7 @@ async fn move_bytes(
                 Ok(()) => {
                     // A closed client waits for no replies. But QUIC discards what the server has not read when the
                     // connection closes, and notifications may be there: the server ends the stream after it has read all.
-                    if stream.in_flight() == 0 {
+                    if stream.in_flight() == 0 && stream.has_unconfirmed() {
                         let _ = reading.await;
                     }
                     return ConnectionError::ClosedHere;

@@ -144,6 +144,11 @@ pub(super) type NextConnection =
 impl Client {
     /// Sends all queued data, waits until it has arrived, and closes the connections. Calls in flight end with an error.
     ///
+    /// If a server does not answer, the client waits for it for three seconds at most, and then closes the connection. It waits
+    /// only if it has sent notifications on the connection or has calls in flight. Otherwise the server has replied to
+    /// everything, and this method returns at once. A program that cannot wait wraps it in [`tokio::time::timeout`]: the client
+    /// then closes its connections in the background.
+    ///
     /// When this method returns, the servers have been told, so that the process may end. If the packet that tells a server is
     /// lost, the server keeps the connection until its idle timeout ([`TransportSettings::idle_timeout`](crate::TransportSettings::idle_timeout)).
     ///

@@ -50,7 +50,8 @@ const DEDICATED: u64 = (1 << STREAM_BITS) - 1;
 /// Maximum number of multiplexed streams of a connection.
 pub(super) const MAX_STREAMS: usize = 32;
 
-/// Maximum time for the last requests to arrive after a client was closed.
+/// Maximum time for the last notifications and requests to arrive after a client was closed. A lost packet is sent twice more
+/// in this time if the round trip takes half a second.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -79,6 +80,8 @@ struct MuxState {
     /// The last generation of an id. It restarts at one after the maximum generation.
     generation: u32,
     has_cancelled: bool,
+    /// `true` once a notification was queued. No reply shows whether the server has read it.
+    has_notified: bool,
     /// `true` once a reply to no call has arrived, which may be the second reply to an earlier call. Each call then has an id
     /// of its own.
     has_surplus_replies: bool,
@@ -406,6 +409,7 @@ impl MuxStream {
             return self.wait(state, waiter, message.len(), cx);
         }
         let waited = waiter.take().map(|waiter| state.waiters.leave(waiter));
+        state.has_notified = true;
         let writer = state.queue(message);
         drop(state);
         if let Some(waited) = waited {
@@ -704,6 +708,12 @@ impl MuxStream {
         .await
     }
 
+    /// Returns `true` if the server may not have read all notifications and requests. If it has replied to all calls and there
+    /// were no notifications, it has.
+    pub(super) fn has_unconfirmed(&self) -> bool {
+        self.in_flight() > 0 || self.state().has_notified
+    }
+
     /// Writes requests until the stream is closed and the requests have arrived.
     pub(super) async fn write(&self, mut send: SendStream) -> Result<(), StreamLost> {
         {
@@ -716,7 +726,9 @@ impl MuxStream {
         }
         if !self.is_lost() {
             send.finish();
-            send.stopped().await;
+            if self.has_unconfirmed() {
+                send.stopped().await;
+            }
         }
         Ok(())
     }

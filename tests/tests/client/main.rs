@@ -2,6 +2,7 @@
 
 mod balance;
 mod calls;
+mod closing;
 mod dialling;
 mod discovery;
 mod execution;

@@ -1,7 +1,7 @@
 //! Lost connections: reconnection, retries, change of address.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use rpc_runtime::event::Event;
 use rpc_runtime::{
     Call, CallError, Client, ClientBuilder, ConnectError, ConnectionError, ConnectionState,
-    Execution, Identity, Server, ServerHandle, Service, Trust, rpc,
+    Context, Execution, Identity, Limits, Server, ServerHandle, Service, Trust, rpc,
 };
 use tests::log::Log;
 use tests::peer::RawServer;
+use tests::relay::{self, Faults};
 use tests::support::{current_thread, soon};
 use tokio::net::UdpSocket;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -26,6 +27,9 @@ trait Desk {
     /// As `hold`, but idempotent.
     #[rpc(idempotent)]
     async fn read(&self) -> usize;
+    /// Returns the port of the caller.
+    #[rpc(idempotent)]
+    async fn port(&self, cx: &Context) -> u16;
     async fn repeat(&self, text: &str, times: usize) -> String;
     #[rpc(notification)]
     async fn note(&self, text: &str);
@@ -74,6 +78,10 @@ impl Desk for Clerk {
 
     async fn read(&self) -> usize {
         self.hold().await
+    }
+
+    async fn port(&self, cx: &Context) -> u16 {
+        cx.peer().unwrap().port()
     }
 
     async fn repeat(&self, text: &str, times: usize) -> String {
@@ -710,7 +718,7 @@ async fn earlier_attempt_that_may_have_been_executed_decides_the_result() {
 fn description_lists_idempotent_methods() {
     let methods = DeskServer::<Clerk>::DESCRIPTION.methods;
     let idempotent = methods.iter().filter(|method| method.idempotent);
-    assert!(idempotent.map(|method| method.name).eq(["read"]));
+    assert!(idempotent.map(|method| method.name).eq(["read", "port"]));
 }
 
 /// A server on its own thread that can be killed: its connections are not closed, and packets for it are dropped.
@@ -781,6 +789,103 @@ async fn killed_server_is_noticed_with_the_next_packet() {
         "{:?}",
         killed.elapsed()
     );
+}
+
+/// The numbers of events of some clients and of the server that they connect to.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+
+impl Counts {
+    fn hook(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+        let counts = self.clone();
+        move |event| {
+            let name = match event {
+                Event::Connected { .. } => "connected",
+                Event::ConnectFailed { .. } => "failed attempts",
+                Event::Disconnected { reason, .. } => match reason.downcast_ref() {
+                    Some(ConnectionError::Reset) => "resets",
+                    _ => "other losses",
+                },
+                Event::RetrySent { .. } => "retries",
+                Event::ConnectionRefused { .. } => "refused",
+                Event::HandshakeFailed { .. } => "failed handshakes",
+                _ => return,
+            };
+            *counts.0.lock().unwrap().entry(name).or_default() += 1;
+        }
+    }
+
+    fn of(&self, name: &str) -> usize {
+        self.0.lock().unwrap().get(name).copied().unwrap_or(0)
+    }
+}
+
+#[tokio::test]
+async fn clients_of_a_killed_server_connect_again_with_few_attempts_from_the_same_ports() {
+    const CLIENTS: usize = 40;
+    let (harness, killable) = Harness::killable().await;
+    let counts = Counts::default();
+    let mut desks = Vec::new();
+    for _ in 0..CLIENTS {
+        let builder = harness.builder().on_event(counts.hook());
+        desks.push(harness.connect(builder).await);
+    }
+    let ports = async || {
+        let ports = desks.iter().map(|(desk, _)| soon(desk.port()));
+        futures_util::future::try_join_all(ports).await.unwrap()
+    };
+    let before = ports().await;
+    killable.kill();
+    let server = Server::builder(harness.identity.clone())
+        .service(DeskServer::new(harness.clerk.clone()))
+        .on_event(counts.hook())
+        .bind(harness.address)
+        .unwrap();
+    let handle = server.handle();
+    tokio::spawn(server.run());
+
+    assert_eq!(ports().await, before);
+    assert_eq!(counts.of("resets"), CLIENTS);
+    assert_eq!(counts.of("other losses"), 0);
+    assert_eq!(counts.of("refused"), 0);
+    // The last attempt is not counted before the client has its connection.
+    let attempts = counts.of("connected") + counts.of("failed attempts");
+    assert!(attempts <= 2 * CLIENTS, "{attempts}");
+    assert!(counts.of("retries") <= attempts);
+    shut(handle).await;
+}
+
+#[tokio::test]
+async fn attempt_that_the_server_has_answered_is_not_ended_after_a_second() {
+    let (mut harness, killable) = Harness::killable().await;
+    let server_address = killable.address;
+    let relay = relay::Relay::start(server_address, 0).unwrap();
+    harness.address = relay.address();
+    let counts = Counts::default();
+    let (desk, _client) = harness
+        .connect(harness.builder().on_event(counts.hook()))
+        .await;
+    soon(desk.port()).await.unwrap();
+    killable.kill();
+    // The first answer is a Retry packet, after a round trip; the handshake ends after two.
+    let server = Server::builder(harness.identity.clone())
+        .service(DeskServer::new(harness.clerk.clone()))
+        .limits(Limits {
+            max_unvalidated_handshakes: 0,
+            ..Limits::default()
+        })
+        .on_event(counts.hook())
+        .bind(server_address)
+        .unwrap();
+    tokio::spawn(server.run());
+    relay.set_faults(Faults {
+        delay: Duration::from_millis(300),
+        ..Faults::default()
+    });
+    soon(desk.port()).await.unwrap();
+    assert_eq!(counts.of("resets"), 1);
+    assert_eq!(counts.of("failed attempts"), 0);
+    assert!(counts.of("retries") >= 1);
 }
 
 #[tokio::test]

@@ -70,7 +70,8 @@ impl StallDetector {
         }
     }
 
-    /// Checks for stalls until a check finds no stall, no call in flight, and no call that began since the last check.
+    /// Checks for stalls until a check finds no stall, no call in flight, no call that began since the last check, and no
+    /// acknowledgement that is due. Probes are sent only while calls are in flight.
     async fn watch_calls(
         &self,
         sample: impl Fn() -> Option<Option<Sample>>,
@@ -79,7 +80,7 @@ impl StallDetector {
         let mut last_received = LastReceived::default();
         loop {
             let has_new_calls = self.has_calls.swap(false, Ordering::Relaxed);
-            let in_flight = match sample()? {
+            let (in_flight, is_awaited) = match sample()? {
                 Some(sample) => {
                     if let Some(is_stalled) = last_received.update(&sample) {
                         self.is_stalled.store(is_stalled, Ordering::Relaxed);
@@ -87,11 +88,15 @@ impl StallDetector {
                     if last_received.is_overdue(&sample) {
                         probe();
                     }
-                    sample.in_flight
+                    let is_awaited = last_received.was_asked(&sample.traffic);
+                    (sample.in_flight, is_awaited)
                 }
-                None => 0,
+                None => (0, false),
             };
-            if in_flight == 0 && !has_new_calls && !self.is_stalled() {
+            // A server that owes an acknowledgement is observed until it answers or stalls. Otherwise a killed server would get
+            // calls again and again if their timeouts are short.
+            let is_settled = !self.is_stalled() && !is_awaited;
+            if in_flight == 0 && !has_new_calls && is_settled {
                 return Some(());
             }
             sleep(INTERVAL.mul_f64(0.5 + fastrand::f64())).await;
@@ -128,8 +133,8 @@ impl LastReceived {
             };
             return Some(false);
         }
-        if *in_flight == 0 {
-            // A server that is not called need not send anything.
+        if *in_flight == 0 && !self.was_asked(traffic) {
+            // A server that has nothing to acknowledge need not send anything.
             self.at = Instant::now();
             return None;
         }
@@ -237,6 +242,27 @@ mod tests {
             assert!(!detector.is_stalled());
         };
         tokio::join!(watch(&detector, &counters, INTERVAL * 100), observed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_lets_calls_with_short_timeouts_pass_is_stalled() {
+        let (detector, counters) = (StallDetector::default(), Counters::default());
+        counters.received.set(7);
+        let calls = async {
+            for _ in 0..4 {
+                detector.record_call();
+                counters.in_flight.set(1);
+                counters.sent.set(counters.sent.get() + UNACKNOWLEDGED);
+                sleep(STALL_TIMEOUT / 2).await;
+                counters.in_flight.set(0);
+                sleep(STALL_TIMEOUT * 2).await;
+            }
+            let probes = counters.probes.get();
+            assert!(detector.is_stalled());
+            sleep(STALL_TIMEOUT * 10).await;
+            assert_eq!(counters.probes.get(), probes, "no call is in flight");
+        };
+        tokio::join!(watch(&detector, &counters, STALL_TIMEOUT * 100), calls);
     }
 
     #[tokio::test(start_paused = true)]

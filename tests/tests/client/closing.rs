@@ -1,0 +1,73 @@
+//! How long a client takes to close, and what it sends without calls.
+
+use std::time::{Duration, Instant};
+
+use rpc_runtime::{Client, Limits, Trust, rpc};
+use tests::relay::Relay;
+use tests::support::{TestServer, soon};
+
+#[rpc]
+trait Desk {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    #[rpc(notification)]
+    async fn note(&self);
+}
+
+struct Clerk;
+
+impl Desk for Clerk {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    async fn note(&self) {}
+}
+
+/// Connects a client through a relay.
+async fn connect() -> (TestServer, Relay, Client, DeskClient) {
+    let server = TestServer::start(DeskServer::new(Clerk), Limits::default());
+    let relay = Relay::start(server.address, 0).unwrap();
+    let client = Client::builder()
+        .trust(Trust::certificate(server.certificate.clone()))
+        .connect(relay.address());
+    let client = soon(client).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    (server, relay, client, desk)
+}
+
+async fn time_to_close(client: &Client) -> Duration {
+    let begin = Instant::now();
+    soon(client.close()).await;
+    begin.elapsed()
+}
+
+#[tokio::test]
+async fn client_whose_calls_were_answered_closes_at_once_although_the_server_is_silent() {
+    let (_server, relay, client, _desk) = connect().await;
+    relay.set_blackhole(true);
+    let time = time_to_close(&client).await;
+    assert!(time < Duration::from_secs(2), "{time:?}");
+}
+
+#[tokio::test]
+async fn client_waits_three_seconds_for_notifications_to_arrive_at_a_silent_server() {
+    let (_server, relay, client, desk) = connect().await;
+    relay.set_blackhole(true);
+    soon(desk.note()).await.unwrap();
+    let time = time_to_close(&client).await;
+    assert!(time >= Duration::from_secs(3), "{time:?}");
+}
+
+#[tokio::test]
+async fn client_of_a_silent_server_sends_no_probes_after_its_last_call() {
+    let (_server, relay, _client, desk) = connect().await;
+    relay.set_blackhole(true);
+    let call = desk.add(1, 2).timeout(Duration::from_secs(1));
+    soon(call).await.unwrap_err();
+    let during = relay.counts().received;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let after = relay.counts().received - during;
+    // QUIC repeats the request in growing intervals.
+    assert!(after <= 6, "{during} during the call, {after} after it");
+}
