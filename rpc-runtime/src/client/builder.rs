@@ -293,7 +293,9 @@ impl<R> ClientBuilder<R> {
     /// Defaults to 5; 0 disables ejection.
     ///
     /// Calls that time out, calls that are answered with [−32603](crate::code::INTERNAL_ERROR), and lost connections count
-    /// as failures. A handler's own errors do not. When all servers are ejected, they get calls as if none were.
+    /// as failures. A handler's own errors do not. The client calls `rpc.ping` of an ejected server until it answers, also
+    /// while the program makes no calls. The time before each of these calls is random, up to 1 s at first, and doubles up to
+    /// 30 s. When all servers are ejected, they get calls as if none were.
     pub fn eject_after(mut self, failures: u32) -> Self {
         self.settings.ejection.after = failures;
         self

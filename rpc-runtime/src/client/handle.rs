@@ -74,8 +74,9 @@ use crate::transport::{Connection, ConnectionError};
 ///
 /// An attempt is made with less delay for 10 s after a loss, since the server may only be restarting: the random time is up to
 /// 0.5 s. While calls are in flight and no packet arrives, the client probes the server every 200 ms. A server that was
-/// killed and restarted answers the probe with a stateless reset. A client without calls notices that at its next call, or
-/// within 5 s.
+/// killed and restarted answers the probe with a stateless reset. A client without calls sends no such probes, and notices
+/// that at its next call, or within 5 s. An attempt that the server answers within a second is not replaced by another one,
+/// however busy the server is.
 ///
 /// # Short-lived programs
 /// A program that makes a few calls should [`close`](Self::close) the client before it ends, also if its last call failed.

@@ -80,6 +80,7 @@ async fn main() {
         [clients, only] => (number(clients), only),
         _ => panic!("two arguments at most: the number of clients, and `killed` or `drains`"),
     };
+    bound(clients).await;
     println!(
         "| the server | down ms | clients | answered after ms: p50 | p99 | last | failed calls | attempts | failed | resets \
          | Retry packets | refused | failed handshakes | processor ms: server | clients |"
@@ -239,6 +240,33 @@ fn write_files(folder: &Path) -> Trust {
     std::fs::write(folder.join("chain.pem"), issued.cert.pem()).expect("a file");
     write_private(&folder.join("key.pem"), &issued.signing_key.serialize_pem()).expect("a file");
     Trust::pem_file(folder.join("chain.pem")).expect("a certificate")
+}
+
+/// Prints the processor time that clients and their server need to connect and for one call of each, one after the other and
+/// without faults.
+async fn bound(count: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trust = write_files(folder.path());
+    let (mut server, address) = start_server(folder.path(), ([127, 0, 0, 1], 0).into()).await;
+    let clients = Arc::new(Clients::new(count));
+    let of_clients = processor_time();
+    let mut connected = Vec::new();
+    for _ in 0..count {
+        let desk = clients.connect(trust.clone(), address).await;
+        desk.add(1, 2).await.expect("an answer");
+        connected.push(desk);
+    }
+    let of_clients = processor_time() - of_clients;
+    let accepted: Accepted = server.request(&Request::Accepted).await;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let both = (of_clients + accepted.processor) / u32::try_from(processors).expect("few");
+    println!(
+        "{count} clients that connect one after the other and call once: server {} ms, clients {} ms of a processor; \
+         {} ms on {processors} processors\n",
+        accepted.processor.as_millis(),
+        of_clients.as_millis(),
+        both.as_millis(),
+    );
 }
 
 async fn restart(count: usize, end: &str, down: Duration) {
