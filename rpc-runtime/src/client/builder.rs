@@ -25,7 +25,7 @@ use crate::service::router::{Router, Services, Single};
 use crate::tls::{Identity, Trust};
 #[cfg(feature = "testing")]
 use crate::transport::link::Link;
-use crate::transport::quic::{Attempt, ClientSocket};
+use crate::transport::quic::{ClientSocket, ConnectAttempt};
 use crate::transport::settings::TransportSettings;
 use crate::transport::{Connection, memory};
 
@@ -423,7 +423,7 @@ impl<R> ClientBuilder<R> {
         let address = address.try_into()?;
         settings.transport.settings.check()?;
         let connector = Connector::from(Dialer { settings, address });
-        let connection = connector.connect(&Attempt::default()).await?;
+        let connection = connector.connect(&ConnectAttempt::default()).await?;
         connector.report_connected(&options.events);
         let connector = Some(connector).filter(|_| reconnects);
         Ok(Client::over(connection, options, services, connector))

@@ -8,7 +8,7 @@ use crate::client::linked::{LINKED, LinkedService};
 use crate::client::retry::backoff::Backoff;
 use crate::event::{Event, EventHook};
 use crate::transport::Connection;
-use crate::transport::quic::Attempt;
+use crate::transport::quic::ConnectAttempt;
 
 /// Makes the connections to one server.
 pub(super) enum Connector {
@@ -18,7 +18,10 @@ pub(super) enum Connector {
 }
 
 impl Connector {
-    pub(super) async fn connect(&self, attempt: &Attempt) -> Result<Connection, ConnectError> {
+    pub(super) async fn connect(
+        &self,
+        attempt: &ConnectAttempt,
+    ) -> Result<Connection, ConnectError> {
         match self {
             Self::Dialer(dialer) => dialer.dial(attempt).await,
             #[cfg(feature = "testing")]

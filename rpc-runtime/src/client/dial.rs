@@ -16,7 +16,7 @@ use crate::description::names::DuplicateMethod;
 use crate::tls::{
     HandshakeResult, Identity, ServerTrust, TlsError, UntrustedReason, Verifier, client_config,
 };
-use crate::transport::quic::{Attempt, ClientTransport, HandshakeError};
+use crate::transport::quic::{ClientTransport, ConnectAttempt, HandshakeError};
 use crate::transport::settings::TransportSettingsError;
 use crate::transport::{Connection, ConnectionError};
 
@@ -48,7 +48,7 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    pub(super) async fn dial(&self, attempt: &Attempt) -> Result<Connection, ConnectError> {
+    pub(super) async fn dial(&self, attempt: &ConnectAttempt) -> Result<Connection, ConnectError> {
         let limit = self.settings.connect_timeout();
         let mut failure = Failure::default();
         let dialed = async {
@@ -75,7 +75,7 @@ impl Dialer {
         &self,
         candidates: Vec<SocketAddr>,
         failure: &mut Failure,
-        settings: &Attempt,
+        settings: &ConnectAttempt,
     ) -> Result<Option<Connection>, ConnectError> {
         let verifier = self.settings.trust.verifier().await?;
         let attempt = |candidate| self.connect_to(candidate, &verifier, settings);
@@ -86,7 +86,7 @@ impl Dialer {
         &self,
         candidate: SocketAddr,
         verifier: &Verifier,
-        attempt: &Attempt,
+        attempt: &ConnectAttempt,
     ) -> Result<Connection, ConnectError> {
         let Self { settings, address } = self;
         let server_name = settings.server_name.as_deref();

@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::event_limit::EventLimit;
 use crate::idle::IdleWatch;
 use crate::memory::ConnectionMemory;
-use crate::transport::quic::{Attempt, SpareSocket};
+use crate::transport::quic::{ConnectAttempt, SpareSocket};
 use crate::transport::{Connection, ConnectionError};
 
 /// The time for which the client expects that a server is only being restarted. Meanwhile it tries again sooner.
@@ -377,9 +377,9 @@ impl ReconnectAttempts {
     }
 
     /// Waits for the next attempt, and returns its settings. The dialer has a time limit of its own.
-    async fn next(&mut self) -> Attempt {
+    async fn next(&mut self) -> ConnectAttempt {
         let answer_timeout = self.next_limit().await;
-        Attempt {
+        ConnectAttempt {
             answer_timeout,
             socket: self.spare.take(),
         }

@@ -8,7 +8,7 @@ use crate::transport::Stopped;
 /// Maximum time to close connections.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a server shuts down. [`Server::serve_with_shutdown`](crate::Server::serve_with_shutdown) and
+/// The settings of a shutdown. [`Server::serve_with_shutdown`](crate::Server::serve_with_shutdown) and
 /// [`ServerHandle::shutdown`](crate::ServerHandle::shutdown) take it, or only the time limit, a [`Duration`].
 ///
 /// 1. The server is announced to be shutting down, for the time of [`announced_for`](Self::announced_for). `rpc.health`

@@ -24,7 +24,7 @@ mod stream;
 mod udp;
 mod window;
 
-pub(crate) use attempt::{Attempt, SpareSocket};
+pub(crate) use attempt::{ConnectAttempt, SpareSocket};
 pub(crate) use client::ClientTransport;
 pub use client_socket::ClientSocket;
 pub(crate) use connection::Connection;

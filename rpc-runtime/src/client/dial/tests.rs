@@ -40,7 +40,7 @@ async fn dial(
     candidates: &[SocketAddr],
     limit: Duration,
 ) -> Result<SocketAddr, ConnectError> {
-    let (mut failure, attempt) = (Failure::default(), Attempt::default());
+    let (mut failure, attempt) = (Failure::default(), ConnectAttempt::default());
     let dialed = dialer.connect_to_any(candidates.to_vec(), &mut failure, &attempt);
     match tokio::time::timeout(limit, dialed).await {
         Ok(Ok(Some(connection))) => Ok(connection.remote_address().unwrap()),

@@ -9,16 +9,16 @@ use crate::transport::quic::connection::{Connection, LocalSocket};
 
 /// The settings of one attempt to connect.
 #[derive(Debug, Clone)]
-pub(crate) struct Attempt {
+pub(crate) struct ConnectAttempt {
     /// The attempt fails if the server has not sent any packet of a handshake by then. A server that has answered is busy, and
     /// another attempt would only increase its work.
     pub(crate) answer_timeout: Duration,
-    /// The socket of a connection that was reset. A new socket takes a quarter of the time of a handshake, most of it for its
-    /// receive buffer. The reset shows that the server is reached on the path of this socket.
+    /// The socket of a connection that was reset. A new socket takes a good part of the time of a handshake, most of it for
+    /// clearing its receive buffer of 3 MiB. The reset shows that the server is reached on the path of this socket.
     pub(crate) socket: Option<SpareSocket>,
 }
 
-impl Default for Attempt {
+impl Default for ConnectAttempt {
     fn default() -> Self {
         Self {
             answer_timeout: Duration::MAX,
@@ -31,7 +31,7 @@ impl Default for Attempt {
 #[derive(Debug, Clone)]
 pub(crate) struct SpareSocket(LocalSocket);
 
-impl Attempt {
+impl ConnectAttempt {
     /// Returns the spare socket, if it is of the family of this address.
     pub(super) fn socket(&self, address: SocketAddr) -> Option<LocalSocket> {
         let SpareSocket(local) = self.socket.as_ref()?;

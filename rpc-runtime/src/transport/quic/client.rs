@@ -8,7 +8,7 @@ use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 
 use crate::tls::HandshakeResult;
 use crate::transport::error::{ConnectionError, close};
-use crate::transport::quic::attempt::Attempt;
+use crate::transport::quic::attempt::ConnectAttempt;
 use crate::transport::quic::client_socket::{ClientEndpoint, ClientSocket};
 use crate::transport::quic::config::{ALPN, transport};
 use crate::transport::quic::connection::{Connection, LocalSocket};
@@ -31,7 +31,7 @@ impl ClientTransport {
         (address, server_name): (SocketAddr, &str),
         tls: rustls::ClientConfig,
         handshake_result: &HandshakeResult,
-        attempt: &Attempt,
+        attempt: &ConnectAttempt,
     ) -> Result<Connection, HandshakeError> {
         let config = self.config(tls).map_err(HandshakeError::Socket)?;
         let spare = attempt.socket(address).map(Ok);
