@@ -346,7 +346,8 @@ async fn limits_set_before_a_service_apply_on_both_ends() {
         .unwrap();
     let caller = soon(callers.recv()).await.unwrap();
     let text = "x".repeat(2000);
-    for (client, method) in [(client, "add"), (caller, "home.measure")] {
+    // The first client must stay open, since the second uses its connection.
+    for (client, method) in [(&client, "add"), (&caller, "home.measure")] {
         match soon(client.call::<usize, _>(method, &(&text,))).await {
             Err(CallError::Remote(error)) => assert_eq!(error.code(), code::REQUEST_TOO_LARGE),
             other => panic!("{other:?}"),
