@@ -94,7 +94,7 @@ async fn calls_of_every_kind_that_run_until_the_drain_let_it_finish() {
     let on_thread = tokio::spawn(long.wait_on_thread().into_future());
     let of_caller = tokio::spawn(long.wait_for_caller().into_future());
     let taking = long.take(stream::iter([1]).chain(stream::pending()));
-    let taking = tokio::spawn(async move { taking.await });
+    let taking = tokio::spawn(taking);
     let mut batch = client.batch();
     let entry = batch.call(long.wait());
     let batch = tokio::spawn(batch.send());
