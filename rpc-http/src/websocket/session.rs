@@ -104,6 +104,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             return End::server(CloseCode::Restart, "shutting down");
         };
         let mut streams = Streams::new(shared);
+        // A stream must begin in time, and a socket may be without calls for as long as it likes.
+        if poll_fn(|cx| streams.poll_room(SHARED, cx)).await {
+            streams.send(SHARED, Bytes::new());
+        }
         let connection = Arc::clone(&self.connection);
         let accept = || Box::pin(connection.accept_stream());
         let mut accepted = accept();

@@ -135,6 +135,7 @@ async fn serve() -> Served {
     };
     let limits = Limits {
         max_request_bytes: 10_000,
+        first_byte_timeout: Duration::from_millis(100),
         ..Limits::default()
     };
     let services = ServiceSet::builder()
@@ -224,6 +225,21 @@ async fn calls_run_at_the_same_time_and_are_answered_as_they_end() {
         --> {"jsonrpc":"2.0","id":3,"method":"open"}
         <-- {"jsonrpc":"2.0","id":3,"result":null}
         <-- {"jsonrpc":"2.0","id":1,"result":"open"}
+    "#,
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn socket_without_calls_stays_open() {
+    let mut client = Client::connect(&serve().await).await;
+    let frame = tokio::time::timeout(Duration::from_millis(500), client.0.next());
+    assert!(frame.await.is_err(), "nothing arrives");
+    client
+        .follow(
+            r#"
+        --> {"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}
+        <-- {"jsonrpc":"2.0","id":1,"result":3}
     "#,
         )
         .await;

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rpc_runtime::{Client, Identity, Server, Trust};
+use tests::packages::{self, Killed, required, run, wait};
 
 use interop_service::{Desk, InteropServer};
 
@@ -29,16 +30,11 @@ const ALL_TESTS: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_client_is_served() {
-    let python = match tokio::task::spawn_blocking(python_with_aioquic).await {
-        Ok(Ok(python)) => python,
-        Ok(Err(reason)) if std::env::var_os("RPC_REQUIRE_PYTHON").is_none() => {
-            eprintln!("SKIPPED, for there is no Python client to test with: {reason}");
-            return;
-        }
-        Ok(Err(reason)) => panic!("RPC_REQUIRE_PYTHON is set, and {reason}"),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    let home = Path::new(TEMPORARY).join("outsider-python");
+    let python = tokio::task::spawn_blocking(move || packages::python(OUTSIDER.as_ref(), &home));
+    let Some(python) = required(python.await.unwrap(), "PYTHON") else {
+        return;
     };
-
     let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
     let certificate = Path::new(TEMPORARY).join(format!("outsider-{}.pem", std::process::id()));
     fs::write(&certificate, identity.certificate().to_pem()).unwrap();
@@ -106,87 +102,6 @@ async fn interop_example_serves_until_terminated() {
     let _ = fs::remove_file(certificate);
 }
 
-/// Returns the interpreter of a virtual environment with the pinned aioquic, or the reason why there is none.
-fn python_with_aioquic() -> Result<PathBuf, String> {
-    let requirements = Path::new(OUTSIDER).join("requirements.txt");
-    let text = fs::read_to_string(&requirements).unwrap();
-    let pinned = text.lines().find(|line| !line.starts_with('#')).unwrap();
-    let home = Path::new(TEMPORARY).join(pinned);
-    let python = home.join("bin/python");
-    if works(&python) {
-        return Ok(python);
-    }
-    // The environment is made under a name of this process, and gets its final name when it is complete. So an environment
-    // with the final name is never incomplete. If several processes make an environment, the first one stays. It works under
-    // its new name, since its interpreter finds packages relative to itself.
-    let half_made = Path::new(TEMPORARY).join(format!("{pinned}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&half_made);
-    let made = make(&half_made, &requirements);
-    if made.is_ok() && fs::rename(&half_made, &home).is_err() && !works(&python) {
-        // The existing environment no longer works, because the interpreter that it was made with was removed.
-        let _ = fs::remove_dir_all(&home);
-        let _ = fs::rename(&half_made, &home);
-    }
-    let _ = fs::remove_dir_all(&half_made);
-    made?;
-    match works(&python) {
-        true => Ok(python),
-        false => Err(format!("{} does not run", python.display())),
-    }
-}
-
-fn make(home: &Path, requirements: &Path) -> Result<(), String> {
-    let mut venv = Command::new("python3");
-    venv.args(["-m", "venv"]).arg(home);
-    run(&mut venv, Duration::from_secs(60)).map_err(|output| format!("no venv: {output}"))?;
-    let mut pip = Command::new(home.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check"])
-        .args(["--timeout", "20", "--retries", "1", "--requirement"])
-        .arg(requirements);
-    run(&mut pip, Duration::from_secs(180)).map_err(|output| format!("no aioquic: {output}"))
-}
-
-fn works(python: &Path) -> bool {
-    let mut import = Command::new(python);
-    import.args(["-B", "-c", "import aioquic.asyncio"]);
-    run(&mut import, Duration::from_secs(30)).is_ok()
-}
-
-/// Runs a command to its end. The error contains the output of the command.
-fn run(command: &mut Command, limit: Duration) -> Result<(), String> {
-    let name = format!("{command:?}");
-    let (reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
-    let spawned = command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone().map_err(|error| error.to_string())?)
-        .stderr(writer)
-        .spawn();
-    // The `Command` keeps the writing ends open until they are replaced.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = Killed(spawned.map_err(|error| format!("{name}: {error}"))?);
-    let said = thread::spawn(|| std::io::read_to_string(reader).unwrap_or_default());
-    let status = wait(&mut child.0, limit);
-    drop(child);
-    let said = said.join().unwrap_or_default();
-    match status {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(format!("{name}: {status}\n{said}")),
-        None => Err(format!("{name}: not done after {limit:?}\n{said}")),
-    }
-}
-
-/// Waits for a process for at most `limit`. Polls, since the standard library cannot wait with a time limit.
-fn wait(child: &mut Child, limit: Duration) -> Option<std::process::ExitStatus> {
-    let end = Instant::now() + limit;
-    while Instant::now() < end {
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status);
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    None
-}
-
 fn first_line(child: &mut Child, limit: Duration) -> String {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let (sender, receiver) = mpsc::channel();
@@ -197,14 +112,4 @@ fn first_line(child: &mut Child, limit: Duration) -> String {
     });
     let line = receiver.recv_timeout(limit).expect("a line");
     line.trim_end().to_owned()
-}
-
-/// A process that is killed when dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

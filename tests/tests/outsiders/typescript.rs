@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::process::Command;
+use std::time::Duration;
 
 use jsonschema::{Draft, Registry};
 use rpc_runtime::description::OpenRpc;
 use serde_json::{Value, json};
+use tests::packages::{self, required, run};
 
 use crate::bank::{BankClient, TextClient};
 
@@ -20,14 +21,17 @@ const DASHBOARD: &str = concat!(
     "/../examples/observability/grafana.json"
 );
 
+/// The maximum time of a program.
+const PROGRAM: Duration = Duration::from_secs(180);
+
 /// The folder for files of these tests.
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
 #[test]
 fn document_passes_the_meta_schema_and_generates_a_typescript_client() {
     let Some(home) = installed() else { return };
-    the_meta_schema_accepts(home);
-    the_generated_client_compiles(home);
+    the_meta_schema_accepts(&home);
+    the_generated_client_compiles(&home);
 }
 
 #[test]
@@ -46,7 +50,7 @@ fn dashboard_has_the_types_of_grafana_and_other_types_are_rejected() {
         let mut compile = Command::new(home.join("node_modules/.bin/tsc"));
         compile.args(["--noEmit", "--strict", "--skipLibCheck"]);
         compile.args(["--moduleResolution", "node", "--types", "node"]);
-        run(compile.arg("check.ts").current_dir(&work))
+        run(compile.arg("check.ts").current_dir(&work), PROGRAM)
     };
     let dashboard = fs::read_to_string(DASHBOARD).unwrap();
     check(&dashboard).unwrap_or_else(|output| panic!("no dashboard of Grafana: {output}"));
@@ -65,16 +69,9 @@ fn dashboard_has_the_types_of_grafana_and_other_types_are_rejected() {
 }
 
 /// Returns the folder with the pinned packages. Returns `None`, and says why, if there is none and none is required.
-fn installed() -> Option<&'static Path> {
-    static HOME: LazyLock<Result<PathBuf, String>> = LazyLock::new(install);
-    match &*HOME {
-        Ok(home) => Some(home),
-        Err(reason) if std::env::var_os("RPC_REQUIRE_NODE").is_none() => {
-            eprintln!("SKIPPED, for there is nothing to check it with: {reason}");
-            None
-        }
-        Err(reason) => panic!("RPC_REQUIRE_NODE is set, and {reason}"),
-    }
+fn installed() -> Option<PathBuf> {
+    let home = Path::new(TEMPORARY).join("typescript");
+    required(packages::npm(OUTSIDER.as_ref(), &home), "NODE")
 }
 
 fn the_meta_schema_accepts(home: &Path) {
@@ -132,46 +129,12 @@ fn the_generated_client_compiles(home: &Path) {
     let mut generate = Command::new(bin.join("open-rpc-generator"));
     generate.args(["generate", "-t", "client", "-l", "typescript", "-n", "bank"]);
     generate.arg("-d").arg(&document).arg("-o").arg(&work);
-    run(&mut generate).unwrap_or_else(|output| panic!("no client: {output}"));
+    run(&mut generate, PROGRAM).unwrap_or_else(|output| panic!("no client: {output}"));
     for file in ["use.ts", "tsconfig.json"] {
         fs::copy(Path::new(OUTSIDER).join(file), work.join(file)).unwrap();
     }
     let mut compile = Command::new(bin.join("tsc"));
     compile.arg("--project").arg(&work);
-    run(&mut compile).unwrap_or_else(|output| panic!("the client is no TypeScript: {output}"));
+    run(&mut compile, PROGRAM).unwrap_or_else(|output| panic!("the client is no TypeScript: {output}"));
     fs::remove_dir_all(&work).unwrap();
-}
-
-/// Returns a folder with the pinned packages, or why there is none.
-fn install() -> Result<PathBuf, String> {
-    let home = Path::new(TEMPORARY).join("typescript");
-    let lock = fs::read_to_string(Path::new(OUTSIDER).join("package-lock.json")).unwrap();
-    let complete = home.join("complete");
-    if fs::read_to_string(&complete).is_ok_and(|made_of| made_of == lock) {
-        return Ok(home);
-    }
-    let _ = fs::remove_dir_all(&home);
-    fs::create_dir_all(&home).map_err(|error| error.to_string())?;
-    for file in ["package.json", "package-lock.json"] {
-        fs::copy(Path::new(OUTSIDER).join(file), home.join(file)).unwrap();
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
-    npm.args(["--fetch-timeout", "20000", "--fetch-retries", "1"]);
-    run(npm.current_dir(&home)).map_err(|output| format!("no packages: {output}"))?;
-    fs::write(complete, lock).map_err(|error| error.to_string())?;
-    Ok(home)
-}
-
-/// Runs a command to its end. The error has its whole output.
-fn run(command: &mut Command) -> Result<(), String> {
-    let name = format!("{command:?}");
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("{name}: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err([&output.stdout[..], &output.stderr]
-            .map(String::from_utf8_lossy)
-            .join("\n")),
-    }
 }
