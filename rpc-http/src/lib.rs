@@ -59,9 +59,13 @@ mod sse;
 mod stream;
 mod stream_body;
 #[cfg(feature = "websocket")]
+mod subscriptions;
+#[cfg(feature = "websocket")]
 mod websocket;
 
 pub use body::ResponseBody;
 pub use listener::{HttpBindError, HttpListener, HttpServer};
 pub use service::{HttpService, PeerAddress};
 pub use stream_body::BodyError;
+#[cfg(feature = "websocket")]
+pub use subscriptions::{SubscriptionNames, Subscriptions};

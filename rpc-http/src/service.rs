@@ -22,6 +22,8 @@ use crate::post;
 use crate::refusal::Refusal;
 use crate::stream;
 #[cfg(feature = "websocket")]
+use crate::subscriptions::{SubscriptionCalls, Subscriptions};
+#[cfg(feature = "websocket")]
 use crate::websocket;
 
 /// Answers HTTP requests with services. Clones are cheap.
@@ -38,6 +40,8 @@ struct Settings {
     guard: Guard,
     metadata: MetadataHeaders,
     path: Option<Box<str>>,
+    #[cfg(feature = "websocket")]
+    subscriptions: Option<Arc<SubscriptionCalls>>,
 }
 
 impl HttpService {
@@ -99,6 +103,54 @@ impl HttpService {
         self
     }
 
+    /// Offers the methods that return a stream as subscriptions over WebSocket, for clients of other libraries, such as those
+    /// of jsonrpsee and viem. Defaults to none. The methods can be called under their own names as well.
+    ///
+    /// ```
+    /// use rpc_http::{HttpService, SubscriptionNames, Subscriptions};
+    /// use rpc_runtime::gateway::ServiceSet;
+    /// use rpc_runtime::{Stream, rpc};
+    ///
+    /// #[rpc(namespace = "chain")]
+    /// trait Chain {
+    ///     fn heads(&self) -> impl Stream<Item = u64>;
+    /// }
+    ///
+    /// struct Node;
+    ///
+    /// impl Chain for Node {
+    ///     fn heads(&self) -> impl Stream<Item = u64> {
+    ///         futures_util::stream::iter(1..)
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let services = ServiceSet::builder().service(ChainServer::new(Node)).build()?;
+    /// let service = HttpService::new(services).subscriptions(
+    ///     // `chain.subscribe_heads`, and `eth_subscribe` with the parameter `"newHeads"`.
+    ///     Subscriptions::new().by_parameter(
+    ///         SubscriptionNames {
+    ///             subscribe: "eth_subscribe".into(),
+    ///             notification: "eth_subscription".into(),
+    ///             unsubscribe: "eth_unsubscribe".into(),
+    ///         },
+    ///         [("newHeads", "chain.heads")],
+    ///     ),
+    /// );
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Panics if a name of a subscription is a name of a method or of another subscription, or if one is for a method that
+    /// returns no stream.
+    #[cfg(feature = "websocket")]
+    pub fn subscriptions(mut self, subscriptions: Subscriptions) -> Self {
+        let calls = subscriptions.calls(self.services.descriptions());
+        self.settings_mut().subscriptions = Some(Arc::new(calls));
+        self
+    }
+
     fn settings_mut(&mut self) -> &mut Settings {
         Arc::make_mut(&mut self.settings)
     }
@@ -126,6 +178,7 @@ impl HttpService {
             guard,
             metadata,
             path,
+            ..
         } = &*self.settings;
         let (head, body) = request.into_parts();
         guard.check(&head)?;
@@ -137,7 +190,9 @@ impl HttpService {
         #[cfg(feature = "websocket")]
         if websocket::is_upgrade(&request) {
             let connection = self.services.connect(self.peer_of(&request));
-            return websocket::accept(request, (self.services.clone(), connection), defaults);
+            let subscriptions = self.settings.subscriptions.clone();
+            let services = (self.services.clone(), connection);
+            return websocket::accept(request, services, (defaults, subscriptions));
         }
         match *request.method() {
             Method::POST => self.post(request, defaults).await,

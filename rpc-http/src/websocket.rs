@@ -1,11 +1,13 @@
 //! Calls over WebSocket (RFC 6455): one message a text frame.
 //!
 //! [`handshake`] answers the request for an upgrade. The [`session`] then passes each message to a stream of the services, as
-//! [`route`] decides, and sends their [`lines`] back.
+//! [`route`] decides, and sends their [`lines`] back. A [`subscription`] gives the lines of
+//! one stream another form.
 
 mod handshake;
 mod lines;
 mod route;
 mod session;
+mod subscription;
 
 pub(crate) use handshake::{accept, is_upgrade};

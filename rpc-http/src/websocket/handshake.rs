@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::body::ResponseBody;
 use crate::refusal::Refusal;
+use crate::subscriptions::SubscriptionCalls;
 use crate::websocket::session::Session;
 
 /// The subprotocol. A client may also request none.
@@ -41,7 +42,7 @@ pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
 pub(crate) fn accept<B>(
     mut request: Request<B>,
     (services, connection): (ServiceSet, GatewayConnection),
-    defaults: Option<Arc<CallDefaults>>,
+    settings: (Option<Arc<CallDefaults>>, Option<Arc<SubscriptionCalls>>),
 ) -> Result<Response<ResponseBody>, Refusal> {
     let headers = request.headers();
     if headers
@@ -68,7 +69,7 @@ pub(crate) fn accept<B>(
         let Ok(upgraded) = upgrade.await else { return };
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Session::new(socket, (services, connection), defaults)
+        Session::new(socket, (services, connection), settings)
             .run()
             .await;
         // The socket counts as a connection until here.

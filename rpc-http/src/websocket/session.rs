@@ -21,8 +21,10 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use crate::subscriptions::{SubscriptionCall, SubscriptionCalls};
 use crate::websocket::lines::Lines;
 use crate::websocket::route::{CallHead, Route, id_of_call, id_of_reply};
+use crate::websocket::subscription::{self, Subscription};
 
 /// The time after which a socket on which nothing arrives is asked for a sign of life. After another such time without one it
 /// is closed.
@@ -41,6 +43,7 @@ pub(super) struct Session<I> {
     services: ServiceSet,
     /// What the calls have from the headers of the request that opened the socket.
     defaults: Option<Arc<CallDefaults>>,
+    subscriptions: Option<Arc<SubscriptionCalls>>,
     /// A message of the client that waits until its stream has room.
     waiting: Option<(usize, Bytes)>,
     ping: Interval,
@@ -70,7 +73,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     pub(super) fn new(
         socket: WebSocketStream<I>,
         (services, connection): (ServiceSet, GatewayConnection),
-        defaults: Option<Arc<CallDefaults>>,
+        (defaults, subscriptions): (Option<Arc<CallDefaults>>, Option<Arc<SubscriptionCalls>>),
     ) -> Self {
         let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,6 +82,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             connection: Arc::new(connection),
             services,
             defaults,
+            subscriptions,
             waiting: None,
             ping,
             is_alive: true,
@@ -175,6 +179,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                     }
                 }
             }
+            if streams.reply.is_some() {
+                return Poll::Pending;
+            }
             let received = match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Ready(Some(Ok(received))) => received,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(end_of(error)),
@@ -195,7 +202,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     fn pass(&mut self, message: Bytes, streams: &mut Streams) {
         let message = without_lines(message);
         let is_call_of_server = |id: &str| streams.of_server.contains_key(id);
-        let stream = match Route::of(&message, is_call_of_server) {
+        let route = Route::of(&message, is_call_of_server);
+        if let Some(calls) = &self.subscriptions
+            && let Route::Call(CallHead {
+                method,
+                id: Some(id),
+            }) = &route
+            && let Some(call) = calls.find(method)
+        {
+            self.waiting = self.subscribe(call, (&message, id), streams);
+            return;
+        }
+        let stream = match route {
             Route::Call(CallHead { method, id }) => match id {
                 Some(id) if self.services.has_items(&method) => {
                     let opened = self.connection.open_stream(self.defaults.clone());
@@ -213,6 +231,32 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             Route::Reply { id } => streams.of_server.remove(id),
         };
         self.waiting = stream.map(|stream| (stream, message));
+    }
+
+    /// Begins or ends a subscription. Returns the request to its method, with the number of its stream.
+    fn subscribe(
+        &self,
+        call: &SubscriptionCall,
+        (message, id): (&Bytes, &str),
+        streams: &mut Streams,
+    ) -> Option<(usize, Bytes)> {
+        let SubscriptionCall::Subscribe {
+            target,
+            notification,
+        } = call
+        else {
+            let subscription = subscription::id_to_end(message);
+            let was_open = subscription.is_some_and(|id| streams.end_subscription(&id));
+            streams.reply = Some(subscription::ended_reply(id, was_open));
+            return None;
+        };
+        let Some(request) = subscription::call_of(message, target) else {
+            streams.reply = Some(subscription::unknown_reply(id));
+            return None;
+        };
+        let stream = self.connection.open_stream(self.defaults.clone()).ok()?;
+        let number = streams.add_subscription(id, notification, stream);
+        Some((number, request))
     }
 
     fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -266,6 +310,10 @@ struct Streams {
     of_client: HashMap<Box<str>, usize>,
     /// The numbers of the streams of the server's calls, by the text of their ids.
     of_server: HashMap<Box<str>, usize>,
+    /// The numbers of the streams of subscriptions, with `false` if the client has ended them.
+    subscriptions: HashMap<usize, bool>,
+    /// A reply of this session. Until it is sent, no message is received.
+    reply: Option<Bytes>,
     /// `true` if another stream than the shared one is asked first, so that neither holds up the other.
     is_turn_of_others: bool,
 }
@@ -286,27 +334,55 @@ impl Streams {
             next: SHARED + 1,
             of_client: HashMap::new(),
             of_server: HashMap::new(),
+            subscriptions: HashMap::new(),
+            reply: None,
             is_turn_of_others: false,
         }
     }
 
     /// Adds a stream for a call of the client with items.
     fn add_call(&mut self, id: &str, (send, recv): (GatewaySend, GatewayRecv)) -> usize {
-        let number = self.add(Some(send), recv, Some(id.into()));
+        let number = self.add(Some(send), (recv, Some(id.into())), None);
         self.of_client.insert(id.into(), number);
         number
     }
 
+    /// Adds a stream for a subscription. `id` is the id of the request for it.
+    fn add_subscription(
+        &mut self,
+        id: &str,
+        notification: &str,
+        (send, recv): (GatewaySend, GatewayRecv),
+    ) -> usize {
+        let subscription = Subscription::new(self.next, notification, id);
+        let number = self.add(Some(send), (recv, Some(id.into())), Some(subscription));
+        self.subscriptions.insert(number, true);
+        number
+    }
+
+    /// Ends a subscription. Returns `false` if there is none with this ID.
+    fn end_subscription(&mut self, id: &str) -> bool {
+        let Some(number) = subscription::number_of(id) else {
+            return false;
+        };
+        let Some(is_open) = self.subscriptions.get_mut(&number) else {
+            return false;
+        };
+        // This cancels the call.
+        self.senders.remove(&number);
+        std::mem::replace(is_open, false)
+    }
+
     /// Adds a stream that the services have opened. One without a half of the client carries notifications.
     fn add_of_server(&mut self, send: Option<GatewaySend>, recv: GatewayRecv) {
-        self.add(send, recv, None);
+        self.add(send, (recv, None), None);
     }
 
     fn add(
         &mut self,
         send: Option<GatewaySend>,
-        recv: GatewayRecv,
-        call: Option<Box<str>>,
+        (recv, call): (GatewayRecv, Option<Box<str>>),
+        subscription: Option<Subscription>,
     ) -> usize {
         let number = self.next;
         self.next += 1;
@@ -317,6 +393,8 @@ impl Streams {
             number,
             lines: Lines::new(recv),
             call,
+            subscription,
+            next: None,
             is_over: false,
         });
         number
@@ -324,6 +402,11 @@ impl Streams {
 
     /// Returns the next line of any stream.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Outgoing> {
+        if let Some(reply) = self.reply.take() {
+            // The next message is received now.
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Outgoing::Line(reply));
+        }
         self.is_turn_of_others = !self.is_turn_of_others;
         if self.is_turn_of_others
             && let Poll::Ready(line) = self.poll_others(cx)
@@ -349,8 +432,14 @@ impl Streams {
                 line,
                 ended,
             } = event;
+            let is_silent = self.subscriptions.get(&number) == Some(&false);
+            if ended.is_some() || line.is_none() {
+                self.subscriptions.remove(&number);
+            }
             if let Some(id) = ended {
-                self.of_client.remove(&id);
+                if self.of_client.get(&id) == Some(&number) {
+                    self.of_client.remove(&id);
+                }
                 // What the client still sends for the call is ignored.
                 if let Some(send) = self.senders.remove(&number) {
                     send.finish();
@@ -359,6 +448,7 @@ impl Streams {
                 self.of_server.insert(id.into(), number);
             }
             match line {
+                Some(_) if is_silent => {}
                 Some(line) => return Poll::Ready(line),
                 None => {
                     self.senders.remove(&number);
@@ -398,6 +488,9 @@ struct OtherStream {
     lines: Lines,
     /// The text of the id of the client's call, if the stream carries one.
     call: Option<Box<str>>,
+    subscription: Option<Subscription>,
+    /// The second of two messages for a line of a subscription.
+    next: Option<OtherEvent>,
     is_over: bool,
 }
 
@@ -414,6 +507,20 @@ impl Stream for OtherStream {
     type Item = OtherEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<OtherEvent>> {
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(Some(next));
+        }
+        let event = self.poll_event(cx);
+        match self.subscription {
+            Some(_) => self.poll_message(event, cx),
+            None => event,
+        }
+    }
+}
+
+impl OtherStream {
+    /// Returns the next line.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<OtherEvent>> {
         if self.is_over {
             return Poll::Ready(None);
         }
@@ -440,6 +547,49 @@ impl Stream for OtherStream {
             number,
             line: Some(line),
             ended: self.call.take_if(|_| is_reply),
+        }))
+    }
+
+    /// Returns the next message of a subscription. `event` is the next line.
+    fn poll_message(
+        &mut self,
+        event: Poll<Option<OtherEvent>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<OtherEvent>> {
+        let number = self.number;
+        let Some(subscription) = &mut self.subscription else {
+            return event;
+        };
+        let Poll::Ready(event) = event else {
+            let accepted = ready!(subscription.poll_accepted(cx));
+            // The lines are asked for again.
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Some(OtherEvent {
+                number,
+                line: Some(accepted),
+                ended: None,
+            }));
+        };
+        let Some(OtherEvent {
+            line: Some(line),
+            ended,
+            ..
+        }) = event
+        else {
+            return Poll::Ready(event);
+        };
+        let (first, second) = subscription.messages(line);
+        let event = |line, ended| OtherEvent {
+            number,
+            line: Some(line),
+            ended,
+        };
+        Poll::Ready(Some(match second {
+            Some(second) => {
+                self.next = Some(event(second, ended));
+                event(first, None)
+            }
+            None => event(first, ended),
         }))
     }
 }

@@ -10,5 +10,6 @@ mod stream_client;
 mod stream_end;
 mod stream_flow;
 mod stream_service;
+mod subscriptions;
 mod support;
 mod websocket;

@@ -14,6 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call_defaults::CallDefaults;
 use crate::client::callback::ServePeer;
+use crate::description::ServiceDescription;
 use crate::event::HandshakeFailure;
 use crate::limits::Limits;
 use crate::memory::MemoryCharge;
@@ -71,6 +72,7 @@ pub struct ServiceSet {
     limits: Arc<Limits>,
     /// The names of the methods with items.
     with_items: Arc<HashSet<&'static str>>,
+    descriptions: Arc<[&'static ServiceDescription]>,
 }
 
 impl ServiceSet {
@@ -86,6 +88,7 @@ impl ServiceSet {
             handle,
             limits: Arc::new(limits),
             with_items: Arc::new(with_items::<R>()),
+            descriptions: R::descriptions().into(),
         }
     }
 
@@ -103,6 +106,11 @@ impl ServiceSet {
     /// result. Returns `false` if there is no such method.
     pub fn has_items(&self, method: &str) -> bool {
         self.with_items.contains(method)
+    }
+
+    /// Returns the descriptions of the services.
+    pub fn descriptions(&self) -> &[&'static ServiceDescription] {
+        &self.descriptions
     }
 
     /// Returns the TLS settings for connections over TCP, or `None` if the server was built without an identity.
