@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream::SelectAll;
 use futures_util::{Sink, Stream};
 use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayRecv, GatewaySend, ServiceSet};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -54,7 +54,9 @@ pub(super) struct Session<I> {
 /// The reason why a session ends.
 #[derive(Debug)]
 enum End {
-    /// The client has closed the socket, or it is lost.
+    /// The socket is lost.
+    Lost,
+    /// The client closes the socket.
     Client,
     Server(CloseFrame),
 }
@@ -97,10 +99,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             end = self.exchange() => end,
             _ = connection.closed() => End::server(CloseCode::Policy, "excessive load"),
         };
-        if let End::Server(close) = end {
-            let closed = self.socket.close(Some(close));
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
-        }
+        let closed = async {
+            match end {
+                End::Lost => {}
+                // This sends the answer to the close.
+                End::Client => {
+                    while let Some(Ok(_)) =
+                        poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await
+                    {
+                    }
+                }
+                End::Server(close) => {
+                    let _ = self.socket.close(Some(close)).await;
+                    discard(self.socket.get_mut()).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
     }
 
     async fn exchange(&mut self) -> End {
@@ -140,7 +155,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         loop {
             match Pin::new(&mut self.socket).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(End::Client),
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Lost),
                 Poll::Pending => return Poll::Pending,
             }
             let line = match streams.poll_line(cx) {
@@ -156,11 +171,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             };
             let sent = Pin::new(&mut self.socket).start_send(Message::Text(text));
             if sent.is_err() {
-                return Poll::Ready(End::Client);
+                return Poll::Ready(End::Lost);
             }
         }
         match Pin::new(&mut self.socket).poll_flush(cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(End::Client),
+            Poll::Ready(Err(_)) => Poll::Ready(End::Lost),
             _ => Poll::Pending,
         }
     }
@@ -185,7 +200,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             let received = match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Ready(Some(Ok(received))) => received,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(end_of(error)),
-                Poll::Ready(None) => return Poll::Ready(End::Client),
+                Poll::Ready(None) => return Poll::Ready(End::Lost),
                 Poll::Pending => return Poll::Pending,
             };
             self.is_alive = true;
@@ -262,7 +277,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         while self.ping.poll_tick(cx).is_ready() {
             if !std::mem::take(&mut self.is_alive) {
-                return Poll::Ready(End::Client);
+                return Poll::Ready(End::Lost);
             }
             // A client that does not read is noticed by what does not arrive.
             if Pin::new(&mut self.socket).poll_ready(cx).is_ready() {
@@ -272,6 +287,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         }
         Poll::Pending
     }
+}
+
+/// Ends the sending half, and discards what the client still sends. If it were not received, TCP would reset the connection,
+/// and the client could lose what was sent last.
+async fn discard(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let _ = io.shutdown().await;
+    let mut discarded = [0; 4096];
+    while let Ok(1..) = io.read(&mut discarded).await {}
 }
 
 /// Replaces line feeds, which are white space between the values of JSON and nothing else, since a line is a message in the
@@ -295,7 +318,7 @@ fn end_of(error: Error) -> End {
         ),
         Error::Utf8(_) => End::server(CloseCode::Invalid, "the message is not UTF-8"),
         Error::Protocol(_) => End::server(CloseCode::Protocol, "the frames break RFC 6455"),
-        _ => End::Client,
+        _ => End::Lost,
     }
 }
 

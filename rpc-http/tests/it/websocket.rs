@@ -8,9 +8,12 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rpc_runtime::gateway::ServiceSet;
 use rpc_runtime::{Context, ErrorObject, Limits, Stream, rpc};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -410,6 +413,39 @@ async fn message_that_is_too_large_closes_with_1009_and_names_the_limit() {
     let (code, reason) = client.closed().await;
     assert_eq!(code, 1009);
     assert!(reason.contains("Limits::max_request_bytes"), "{reason}");
+}
+
+#[tokio::test]
+async fn close_of_the_client_is_answered_with_its_code() {
+    let mut client = Client::connect(&serve().await).await;
+    let close = CloseFrame {
+        code: CloseCode::Away,
+        reason: "leaving".into(),
+    };
+    client.0.close(Some(close)).await.unwrap();
+    assert_eq!(client.closed().await.0, 1001);
+    assert!(client.0.next().await.is_none());
+}
+
+#[tokio::test]
+async fn close_of_the_server_arrives_though_the_client_still_sends() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let handshake = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(handshake.as_bytes()).await.unwrap();
+    // A text frame that is too large, with the mask 0.
+    let mut frame = vec![0x81, 0xff];
+    frame.extend_from_slice(&1_000_000_u64.to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.resize(100_000, b'x');
+    stream.write_all(&frame).await.unwrap();
+    let mut received = Vec::new();
+    let read = stream.read_to_end(&mut received);
+    let read = tokio::time::timeout(Duration::from_secs(10), read);
+    read.await.expect("the server closes").unwrap();
+    let close = received.windows(4).find(|bytes| bytes[0] == 0x88);
+    assert_eq!(close.unwrap()[2..], 1009_u16.to_be_bytes());
 }
 
 #[tokio::test]

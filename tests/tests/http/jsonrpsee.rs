@@ -1,6 +1,6 @@
 //! The clients of jsonrpsee.
 
-use jsonrpsee_core::client::{BatchResponse, ClientT, Error};
+use jsonrpsee_core::client::{BatchResponse, ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::{BatchRequestBuilder, ObjectParams};
 use jsonrpsee_core::rpc_params;
 use jsonrpsee_http_client::HttpClient;
@@ -91,4 +91,83 @@ async fn jsonrpsee_calls_over_websocket() {
             assert_eq!(slept.unwrap(), i % 3);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jsonrpsee_subscribes_to_a_stream_until_it_is_complete_or_fails() {
+    let doors = Doors::open("jsonrpsee-subscribe").await;
+    let client = websocket(&doors.url().replace("http", "ws")).await;
+    let mut count: Subscription<u64> = client
+        .subscribe("subscribe_count", rpc_params![3], "unsubscribe_count")
+        .await
+        .unwrap();
+    let mut two: Subscription<u64> = client
+        .subscribe(
+            "subscribe_fail_after",
+            rpc_params![2],
+            "unsubscribe_fail_after",
+        )
+        .await
+        .unwrap();
+    for expected in 1..=3 {
+        assert_eq!(count.next().await.unwrap().unwrap(), expected);
+    }
+    assert!(count.next().await.is_none());
+    for expected in 0..2 {
+        assert_eq!(two.next().await.unwrap().unwrap(), expected);
+    }
+    assert!(two.next().await.is_none());
+
+    let failed = client
+        .subscribe::<u64, _>(
+            "subscribe_fail_after",
+            rpc_params![0],
+            "unsubscribe_fail_after",
+        )
+        .await;
+    assert!(
+        matches!(&failed, Err(Error::Call(error)) if error.code() == 1),
+        "{failed:?}"
+    );
+    let wrong = client
+        .subscribe::<u64, _>("subscribe_count", rpc_params!["three"], "unsubscribe_count")
+        .await;
+    assert!(
+        matches!(&wrong, Err(Error::Call(error)) if error.code() == -32602),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jsonrpsee_ends_a_subscription() {
+    let doors = Doors::open("jsonrpsee-unsubscribe").await;
+    let client = websocket(&doors.axum_url().replace("http", "ws")).await;
+    let open = async || -> usize { client.request("clock.open", rpc_params![]).await.unwrap() };
+    let (subscribe, unsubscribe) = ("clock.subscribe_ticks", "clock.unsubscribe_ticks");
+    let mut ticks: Subscription<u64> = client
+        .subscribe(subscribe, rpc_params![1], unsubscribe)
+        .await
+        .unwrap();
+    let dropped: Subscription<u64> = client
+        .subscribe(subscribe, rpc_params![1], unsubscribe)
+        .await
+        .unwrap();
+    for expected in 1..=5 {
+        assert_eq!(ticks.next().await.unwrap().unwrap(), expected);
+    }
+    assert_eq!(open().await, 2);
+    ticks.unsubscribe().await.unwrap();
+    drop(dropped);
+    while open().await != 0 {}
+
+    // The first parameter names the method.
+    let mut heads: Subscription<u64> = client
+        .subscribe(
+            "eth_subscribe",
+            rpc_params!["newHeads", 1],
+            "eth_unsubscribe",
+        )
+        .await
+        .unwrap();
+    assert_eq!(heads.next().await.unwrap().unwrap(), 1);
 }
