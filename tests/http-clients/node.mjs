@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { WebSocket as PackagedWebSocket } from "ws";
 
 const [plain, tls, axum] = process.argv.slice(2);
-// Node has its own since version 22.
-const WebSocket = globalThis.WebSocket ?? PackagedWebSocket;
+// Node has its own since version 22, and behind a flag since version 20.
+const sockets = [globalThis.WebSocket, PackagedWebSocket].filter(Boolean);
 
 const post = (url, body, headers = {}) =>
     fetch(url, {
@@ -63,49 +63,53 @@ for (const url of [plain, tls, axum]) {
     assert.deepEqual(JSON.parse(events[3].slice(5)), { jsonrpc: "2.0", id: 1, result: null });
 }
 
-for (const url of [plain, tls, axum]) {
-    for (const protocols of [[], ["jsonrpc-1"]]) {
-        const socket = new WebSocket(url.replace("http", "ws"), protocols);
-        await new Promise((resolve, reject) => {
-            socket.onopen = resolve;
-            socket.onerror = reject;
-        });
-        assert.equal(socket.protocol, protocols[0] ?? "");
-        const received = [];
-        const done = new Promise((resolve, reject) => {
-            socket.onclose = reject;
-            socket.onmessage = ({ data }) => {
-                const message = JSON.parse(data);
-                received.push(message);
-                if (message.method === "name") {
-                    // A call of the server.
-                    socket.send(JSON.stringify({ jsonrpc: "2.0", id: message.id, result: "Ada" }));
-                }
-                if (message.id === "last") resolve();
-            };
-        });
-        const send = (id, method, params) =>
-            socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
-        send("a", "subtract", [42, 23]);
-        send("b", "ask", ["name", []]);
-        send("c", "total", []);
-        send(undefined, "rpc.item", ["c", 19]);
-        send(undefined, "rpc.item", ["c", 23]);
-        send(undefined, "rpc.end", ["c"]);
-        send("d", "count", [2]);
-        send("last", "sleep", [200]);
-        await done;
-        const result = (id) => received.find((message) => message.id === id && !message.method);
-        assert.equal(result("a").result, 19);
-        assert.equal(result("b").result, "Ada");
-        assert.equal(result("c").result, 42);
-        const items = received.filter(({ method }) => method === "rpc.item");
-        assert.deepEqual(
-            items.map(({ params }) => params),
-            [["d", 1], ["d", 2]],
-        );
-        const closed = new Promise((resolve) => (socket.onclose = resolve));
-        socket.close(1000);
-        assert.equal((await closed).code, 1000);
+async function exchange(WebSocket, url, protocols) {
+    const socket = new WebSocket(url.replace("http", "ws"), protocols);
+    await new Promise((resolve, reject) => {
+        socket.onopen = resolve;
+        socket.onerror = reject;
+    });
+    assert.equal(socket.protocol, protocols[0] ?? "");
+    const received = [];
+    const done = new Promise((resolve, reject) => {
+        socket.onclose = reject;
+        socket.onmessage = ({ data }) => {
+            const message = JSON.parse(data);
+            received.push(message);
+            if (message.method === "name") {
+                // A call of the server.
+                socket.send(JSON.stringify({ jsonrpc: "2.0", id: message.id, result: "Ada" }));
+            }
+            if (message.id === "last") resolve();
+        };
+    });
+    const send = (id, method, params) =>
+        socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
+    send("a", "subtract", [42, 23]);
+    send("b", "ask", ["name", []]);
+    send("c", "total", []);
+    send(undefined, "rpc.item", ["c", 19]);
+    send(undefined, "rpc.item", ["c", 23]);
+    send(undefined, "rpc.end", ["c"]);
+    send("d", "count", [2]);
+    send("last", "sleep", [200]);
+    await done;
+    const result = (id) => received.find((message) => message.id === id && !message.method);
+    assert.equal(result("a").result, 19);
+    assert.equal(result("b").result, "Ada");
+    assert.equal(result("c").result, 42);
+    const items = received.filter(({ method }) => method === "rpc.item");
+    assert.deepEqual(
+        items.map(({ params }) => params),
+        [["d", 1], ["d", 2]],
+    );
+    const closed = new Promise((resolve) => (socket.onclose = resolve));
+    socket.close(1000);
+    assert.equal((await closed).code, 1000);
+}
+
+for (const WebSocket of sockets) {
+    for (const url of [plain, tls, axum]) {
+        for (const protocols of [[], ["jsonrpc-1"]]) await exchange(WebSocket, url, protocols);
     }
 }

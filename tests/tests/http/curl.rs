@@ -1,8 +1,10 @@
 //! curl.
 
-use std::process::{Command, Output};
+use std::process::{self, Command, Stdio};
 
 use tests::packages::required;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 
 use crate::doors::Doors;
 
@@ -37,8 +39,8 @@ impl Curl {
         })
     }
 
-    /// Runs curl with these arguments.
-    async fn run(&self, arguments: &[&str]) -> Reply {
+    /// Returns curl with the arguments that it always has.
+    fn command(&self) -> tokio::process::Command {
         let mut curl = tokio::process::Command::new("curl");
         curl.args([
             "--silent",
@@ -48,13 +50,17 @@ impl Curl {
             "--noproxy",
             "*",
         ])
-        .args([
-            "--write-out",
-            "\n%{http_version} %{http_code} %{content_type}",
-        ])
         .arg("--cacert")
         .arg(&self.doors.certificate)
-        .args(arguments);
+        .kill_on_drop(true);
+        curl
+    }
+
+    /// Runs curl with these arguments.
+    async fn run(&self, arguments: &[&str]) -> Reply {
+        let write_out = "\n%{http_version} %{http_code} %{content_type}";
+        let mut curl = self.command();
+        curl.args(["--write-out", write_out]).args(arguments);
         let output = curl.output().await.unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {errors}");
@@ -66,6 +72,19 @@ impl Curl {
         }
     }
 
+    /// Starts curl with `arguments`, and shows the body of the response as it arrives.
+    fn stream(&self, arguments: &[&str]) -> Output {
+        let mut curl = self.command();
+        curl.args(["--no-buffer", "-H", "content-type: application/x-ndjson"])
+            .args(arguments)
+            .stdout(Stdio::piped());
+        let mut child = curl.spawn().unwrap();
+        Output {
+            lines: BufReader::new(child.stdout.take().unwrap()).lines(),
+            _child: child,
+        }
+    }
+
     /// Posts a message.
     async fn post(&self, url: &str, message: &str) -> Reply {
         let json = ["-H", "content-type: application/json", "--data-binary"];
@@ -73,7 +92,14 @@ impl Curl {
     }
 }
 
-fn stdout(output: &Output) -> String {
+/// The output of curl while it runs.
+struct Output {
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Dropping it stops curl.
+    _child: Child,
+}
+
+fn stdout(output: &process::Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -224,4 +250,95 @@ async fn curl_is_told_why_a_request_is_refused() {
         assert!(reply.body.contains(part), "{arguments:?}: {}", reply.body);
     }
     std::fs::remove_file(large).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_sends_lines_and_receives_items_and_replies() {
+    let Some(curl) = Curl::start("curl-lines").await else {
+        return;
+    };
+    let sent = r#"{"jsonrpc":"2.0","id":1,"method":"greet","params":["Hello"]}
+{"jsonrpc":"2.0","method":"rpc.item","params":[1,"Ada"]}
+{"jsonrpc":"2.0","method":"rpc.end","params":[1]}
+"#;
+    let received = r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1,"Hello, Ada"]}
+{"jsonrpc":"2.0","id":1,"result":null}
+"#;
+    let [plain, tls, axum] = curl.doors.urls();
+    for (option, url, version) in [
+        ("--http1.1", &plain, "1.1"),
+        ("--http2-prior-knowledge", &plain, "2"),
+        ("--http1.1", &tls, "1.1"),
+        ("--http2", &tls, "2"),
+        ("--http1.1", &axum, "1.1"),
+        ("--http2-prior-knowledge", &axum, "2"),
+    ] {
+        let lines = ["-H", "content-type: application/x-ndjson", "--data-binary"];
+        let reply = curl.run(&[&lines[..], &[sent, option, url]].concat()).await;
+        assert_eq!(reply.head, format!("{version} 200 application/x-ndjson"));
+        assert_eq!(reply.body, received);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_shows_items_as_they_come_and_ends_their_call_when_it_is_stopped() {
+    let Some(curl) = Curl::start("curl-stopped").await else {
+        return;
+    };
+    let ticks = r#"{"jsonrpc":"2.0","id":1,"method":"clock.ticks","params":[1]}"#;
+    let open = r#"{"jsonrpc":"2.0","id":1,"method":"clock.open"}"#;
+    let [plain, tls, axum] = curl.doors.urls();
+    for (option, url) in [
+        ("--http1.1", &plain),
+        ("--http2-prior-knowledge", &plain),
+        ("--http2", &tls),
+        ("--http1.1", &axum),
+    ] {
+        // A line may have no end, as the last one of a file.
+        let mut output = curl.stream(&["--data-binary", ticks, option, url]);
+        for tick in 1..=10 {
+            let line = output.lines.next_line().await.unwrap();
+            let item = format!(r#"{{"jsonrpc":"2.0","method":"rpc.item","params":[1,{tick}]}}"#);
+            assert_eq!(line, Some(item));
+        }
+        assert!(curl.post(url, open).await.body.ends_with(r#""result":1}"#));
+        drop(output);
+        while !curl.post(url, open).await.body.ends_with(r#""result":0}"#) {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_receives_items_of_one_message_as_lines_or_events() {
+    let Some(curl) = Curl::start("curl-items").await else {
+        return;
+    };
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"count","params":[2]}"#;
+    let items = [
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1,1]}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1,2]}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":null}"#,
+    ];
+    for url in curl.doors.urls() {
+        let version = if url.starts_with("https") { "2" } else { "1.1" };
+        for (accept, before, after) in [
+            ("application/x-ndjson", "", "\n"),
+            ("text/event-stream", "data: ", "\n\n"),
+        ] {
+            let accepted = format!("accept: {accept}");
+            let json = [
+                "-N",
+                "-H",
+                "content-type: application/json",
+                "-H",
+                &accepted,
+            ];
+            let reply = curl.run(&[&json[..], &["-d", call, &url]].concat()).await;
+            assert_eq!(reply.head, format!("{version} 200 {accept}"));
+            let body: String = items
+                .iter()
+                .map(|item| format!("{before}{item}{after}"))
+                .collect();
+            assert_eq!(reply.body, body);
+        }
+    }
 }

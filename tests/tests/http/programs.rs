@@ -1,7 +1,7 @@
 //! Programs in JavaScript and Python that call the server with libraries of npm and PyPI.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -35,14 +35,19 @@ async fn run_node(program: &'static str) {
     let program = format!("{program}.mjs");
     let copy = home.join(&program);
     fs::copy(Path::new(CLIENTS).join(&program), &copy).unwrap();
-    run_against("node".into(), copy, &program).await;
+    let mut node = Command::new("node");
+    // Node has WebSocket behind this flag in version 20, and ignores it later.
+    let flag = "--experimental-websocket";
+    if run(Command::new("node").args([flag, "--version"]), LIMIT).is_ok() {
+        node.arg(flag);
+    }
+    node.arg(copy);
+    run_against(node, &program).await;
 }
 
-async fn run_against(interpreter: PathBuf, program: PathBuf, test: &str) {
+async fn run_against(mut command: Command, test: &str) {
     let doors = Doors::open(test).await;
-    let mut command = Command::new(interpreter);
     command
-        .arg(program)
         .args(doors.urls())
         .arg(&doors.certificate)
         .env("NODE_EXTRA_CA_CERTS", &doors.certificate);
@@ -82,6 +87,7 @@ async fn python_calls_with_httpx_and_websockets() {
     let Some(python) = required(installed.await, "PYTHON") else {
         return;
     };
-    let program = Path::new(CLIENTS).join("python.py");
-    run_against(python, program, "python").await;
+    let mut command = Command::new(python);
+    command.arg("-B").arg(Path::new(CLIENTS).join("python.py"));
+    run_against(command, "python").await;
 }
