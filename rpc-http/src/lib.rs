@@ -47,6 +47,7 @@
 //! ```
 
 mod body;
+mod discard;
 mod guard;
 mod listener;
 mod media;

@@ -12,9 +12,10 @@ use rpc_runtime::gateway::{CallDefaults, GatewayCall, GatewayConnection, Service
 use tokio::time::timeout;
 
 use crate::body::ResponseBody;
+use crate::discard::MAX_DISCARDED;
 use crate::refusal::Refusal;
 
-/// Answers a request.
+/// Answers a request, whose head has been checked.
 pub(crate) async fn answer<B: Body>(
     services: &ServiceSet,
     connection: &GatewayConnection,
@@ -24,9 +25,6 @@ pub(crate) async fn answer<B: Body>(
     let body = request.into_body();
     let limits = services.limits();
     let max_bytes = limits.max_request_bytes;
-    if body.size_hint().lower() > max_bytes as u64 {
-        return Err(Refusal::BodyTooLarge { max_bytes });
-    }
     let mut call = connection.call(defaults);
     let received = timeout(limits.message_timeout, receive(body, &mut call, max_bytes));
     received.await.map_err(|_| Refusal::BodyTimedOut)??;
@@ -40,7 +38,7 @@ async fn receive<B: Body>(
     max_bytes: usize,
 ) -> Result<(), Refusal> {
     let mut body = pin!(body);
-    let mut received = 0;
+    let mut received: usize = 0;
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let frame = frame.map_err(|_| Refusal::BodyBroken)?;
         let Ok(mut data) = frame.into_data() else {
@@ -48,7 +46,11 @@ async fn receive<B: Body>(
         };
         received += data.remaining();
         if received > max_bytes {
-            return Err(Refusal::BodyTooLarge { max_bytes });
+            // A client may send all of its body before it reads the answer.
+            if received < MAX_DISCARDED {
+                continue;
+            }
+            break;
         }
         while data.has_remaining() {
             let chunk = data.chunk();
@@ -56,7 +58,10 @@ async fn receive<B: Body>(
             data.advance(chunk.len());
         }
     }
-    Ok(())
+    match received > max_bytes {
+        true => Err(Refusal::BodyTooLarge { max_bytes }),
+        false => Ok(()),
+    }
 }
 
 /// Returns the response that holds a reply. A message without a reply has status 204.

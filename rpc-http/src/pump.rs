@@ -11,10 +11,8 @@ use rpc_runtime::gateway::GatewaySend;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, coop};
 
+use crate::discard::MAX_DISCARDED;
 use crate::media::ContentType;
-
-/// Maximum number of bytes that a client of HTTP/1.1 may send after the server has stopped reading the stream.
-const MAX_DISCARDED: usize = 8 << 20;
 
 /// The client's half of a stream, and how a body is sent to it.
 pub(crate) struct Upload {

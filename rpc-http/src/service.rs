@@ -9,12 +9,14 @@ use std::task::{Context, Poll};
 
 use bytes::Buf;
 use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
 use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayPeer, ServiceSet};
 use tower_service::Service;
 
 use crate::body::ResponseBody;
+use crate::discard;
 use crate::guard::Guard;
 use crate::media::{ContentType, ReplyForm};
 use crate::metadata::MetadataHeaders;
@@ -174,19 +176,16 @@ impl HttpService {
         B: Body + Send + 'static,
         B::Data: Send,
     {
-        let Settings {
-            guard,
-            metadata,
-            path,
-            ..
-        } = &*self.settings;
         let (head, body) = request.into_parts();
-        guard.check(&head)?;
-        if path.as_deref().is_some_and(|path| path != head.uri.path()) {
-            return Err(Refusal::NotFound);
-        }
-        let defaults = metadata.read(&head.headers)?;
+        let admitted = self.admit(&head, body.size_hint().lower());
         let request = Request::from_parts(head, body);
+        let Admitted { defaults, form } = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                discard::rest_of(request);
+                return Err(refusal);
+            }
+        };
         #[cfg(feature = "websocket")]
         if websocket::is_upgrade(&request) {
             let connection = self.services.connect(self.peer_of(&request));
@@ -194,28 +193,9 @@ impl HttpService {
             let services = (self.services.clone(), connection);
             return websocket::accept(request, services, (defaults, subscriptions));
         }
-        match *request.method() {
-            Method::POST => self.post(request, defaults).await,
-            _ => Err(Refusal::MethodNotAllowed),
-        }
-    }
-
-    /// Answers a POST. Its headers are checked before its body is read.
-    async fn post<B>(
-        &self,
-        request: Request<B>,
-        defaults: Option<Arc<CallDefaults>>,
-    ) -> Result<Response<ResponseBody>, Refusal>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-    {
-        let headers = request.headers();
-        let content_type = ContentType::of(headers).ok_or(Refusal::UnsupportedMediaType)?;
-        if is_encoded(headers) {
-            return Err(Refusal::UnsupportedEncoding);
-        }
-        let form = ReplyForm::of(headers, content_type);
+        let Some((content_type, form)) = form else {
+            return Err(Refusal::MethodNotAllowed);
+        };
         let connection = self.connection_of(&request);
         match form {
             ReplyForm::Whole => post::answer(&self.services, &connection, request, defaults).await,
@@ -223,6 +203,41 @@ impl HttpService {
                 stream::answer(connection, request, (content_type, form), defaults).await
             }
         }
+    }
+
+    /// Checks a request before its body is read. The body has at least `body_bytes` bytes.
+    fn admit(&self, head: &Parts, body_bytes: u64) -> Result<Admitted, Refusal> {
+        let Settings {
+            guard,
+            metadata,
+            path,
+            ..
+        } = &*self.settings;
+        guard.check(head)?;
+        if path.as_deref().is_some_and(|path| path != head.uri.path()) {
+            return Err(Refusal::NotFound);
+        }
+        let defaults = metadata.read(&head.headers)?;
+        if head.method != Method::POST {
+            return Ok(Admitted {
+                defaults,
+                form: None,
+            });
+        }
+        let headers = &head.headers;
+        let content_type = ContentType::of(headers).ok_or(Refusal::UnsupportedMediaType)?;
+        if is_encoded(headers) {
+            return Err(Refusal::UnsupportedEncoding);
+        }
+        let form = ReplyForm::of(headers, content_type);
+        let max_bytes = self.services.limits().max_request_bytes;
+        if form == ReplyForm::Whole && body_bytes > max_bytes as u64 {
+            return Err(Refusal::BodyTooLarge { max_bytes });
+        }
+        Ok(Admitted {
+            defaults,
+            form: Some((content_type, form)),
+        })
     }
 
     /// Returns the connection that the request belongs to. A request without one gets a connection of its own.
@@ -244,6 +259,13 @@ impl HttpService {
             None => GatewayPeer::default(),
         }
     }
+}
+
+/// A request whose head has been checked.
+struct Admitted {
+    defaults: Option<Arc<CallDefaults>>,
+    /// The type of the body and the form of the reply, of a POST.
+    form: Option<(ContentType, ReplyForm)>,
 }
 
 /// Returns `true` if the body has an encoding. Encodings are not accepted, since a small body could become a large one.

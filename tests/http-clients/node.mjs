@@ -29,6 +29,8 @@ for (const url of [plain, tls, axum]) {
     assert.equal(response.status, 415);
     response = await fetch(url);
     assert.equal(response.status, 405);
+    response = await post(url, "x".repeat(2 << 20));
+    assert.equal(response.status, 413);
     response = await post(url, call, { origin: "https://other.example" });
     assert.equal(response.status, 403);
 

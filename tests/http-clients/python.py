@@ -44,6 +44,9 @@ def calls(client: httpx.Client, url: str) -> None:
     reply = client.post(url, content=iter(parts), headers=headers)
     assert parse(reply.json()).result == 100_000, reply.text
 
+    reply = post(request("length", ["x" * (2 << 20)]))
+    assert reply.status_code == 413, reply
+
 
 def streams(client: httpx.Client, url: str) -> None:
     line = json.dumps(request("count", [3])) + "\n"

@@ -72,3 +72,21 @@ async fn body_that_is_too_large_has_status_413_before_it_is_sent() {
     let reply = exchange(serve().await, request).await;
     assert_eq!(reply.status, 413);
 }
+
+#[tokio::test]
+async fn refused_request_is_answered_though_all_of_its_body_is_sent() {
+    let large = "x".repeat(4 << 20);
+    let length = format!(
+        "content-type: application/json\r\ncontent-length: {}\r\n\r\n{large}",
+        large.len()
+    );
+    let chunks = format!(
+        "content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+        large.len()
+    );
+    let other = length.replace("application/json", "text/plain");
+    for (rest, status) in [(length, 413), (chunks, 413), (other, 415)] {
+        let request = format!("POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{rest}");
+        assert_eq!(exchange(serve().await, &request).await.status, status);
+    }
+}

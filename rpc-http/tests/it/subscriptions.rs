@@ -166,7 +166,7 @@ async fn error_before_the_first_item_is_the_reply_and_a_later_one_a_notification
         <-- {"jsonrpc":"2.0","method":"chain.fails","params":{"subscription":"0x2","result":5}}
         <-- {"jsonrpc":"2.0","method":"chain.fails","params":{"subscription":"0x2","error":{"code":7,"message":"no paper"}}}
         --> {"jsonrpc":"2.0","id":3,"method":"chain.subscribe_nothing"}
-        <-- {"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"Method not found"}}
+        <-- {"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"Method not found","data":"there is no method `chain.subscribe_nothing`"}}
     "#).await;
 }
 
@@ -301,7 +301,7 @@ async fn renamed_subscription_replaces_its_default_names() {
         <-- {"jsonrpc":"2.0","method":"gotSome","params":{"subscription":"0x1","result":5}}
         <-- {"jsonrpc":"2.0","method":"gotSome","params":{"subscription":"0x1","error":{"code":0,"message":"Subscription complete"}}}
         --> {"jsonrpc":"2.0","id":2,"method":"chain.subscribe_some","params":[[5]]}
-        <-- {"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"Method not found"}}
+        <-- {"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"Method not found","data":"there is no method `chain.subscribe_some`"}}
     "#).await;
 }
 
@@ -313,7 +313,7 @@ async fn subscriptions_are_off_by_default_and_never_for_uploads() {
         .follow(
             r#"
         --> {"jsonrpc":"2.0","id":1,"method":"chain.subscribe_some","params":[[5]]}
-        <-- {"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}
+        <-- {"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found","data":"there is no method `chain.subscribe_some`"}}
     "#,
         )
         .await;
@@ -323,7 +323,7 @@ async fn subscriptions_are_off_by_default_and_never_for_uploads() {
         .follow(
             r#"
         --> {"jsonrpc":"2.0","id":1,"method":"chain.subscribe_double"}
-        <-- {"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}
+        <-- {"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found","data":"there is no method `chain.subscribe_double`"}}
         --> {"jsonrpc":"2.0","id":2,"method":"chain.some","params":[[5]]}
         <-- {"jsonrpc":"2.0","method":"rpc.item","params":[2,5]}
         <-- {"jsonrpc":"2.0","id":2,"result":null}

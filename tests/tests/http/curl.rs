@@ -146,7 +146,7 @@ async fn curl_receives_errors_batches_and_no_reply_to_a_notification() {
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"nothing"}"#,
                 "200 application/json",
-                r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}"#,
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found","data":"there is no method `nothing`"}}"#,
             ),
             (
                 "{nonsense",
@@ -242,6 +242,23 @@ async fn curl_is_told_why_a_request_is_refused() {
         (
             &["-H", json, "--data-binary", &data, plain],
             "1.1 413 text/plain; charset=utf-8",
+            "max_request_bytes",
+        ),
+        (
+            &["-H", "expect:", "-H", json, "--data-binary", &data, plain],
+            "1.1 413 text/plain; charset=utf-8",
+            "max_request_bytes",
+        ),
+        (
+            &[
+                "--http2-prior-knowledge",
+                "-H",
+                json,
+                "--data-binary",
+                &data,
+                plain,
+            ],
+            "2 413 text/plain; charset=utf-8",
             "max_request_bytes",
         ),
     ] {

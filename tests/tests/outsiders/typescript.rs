@@ -135,6 +135,7 @@ fn the_generated_client_compiles(home: &Path) {
     }
     let mut compile = Command::new(bin.join("tsc"));
     compile.arg("--project").arg(&work);
-    run(&mut compile, PROGRAM).unwrap_or_else(|output| panic!("the client is no TypeScript: {output}"));
+    run(&mut compile, PROGRAM)
+        .unwrap_or_else(|output| panic!("the client is no TypeScript: {output}"));
     fs::remove_dir_all(&work).unwrap();
 }
