@@ -13,8 +13,11 @@ use rpc_runtime::description::{MethodDescription, ServiceDescription};
 #[derive(Debug, Clone, Default)]
 pub struct Subscriptions {
     renamed: Vec<(Box<str>, SubscriptionNames)>,
-    by_parameter: Vec<(SubscriptionNames, Vec<(Box<str>, Box<str>)>)>,
+    by_parameter: Vec<(SubscriptionNames, MethodsByParameter)>,
 }
+
+/// The methods by the first parameter.
+type MethodsByParameter = HashMap<Box<str>, Box<str>>;
 
 /// The names of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +101,7 @@ impl Subscriptions {
         }
         for (names, methods) in self.by_parameter {
             methods.iter().for_each(|(_, method)| assert_stream(method));
-            calls.add(names, Target::ByParameter(methods.into_iter().collect()));
+            calls.add(names, Target::ByParameter(methods));
         }
         for method in methods() {
             for name in [&method.name].into_iter().chain(method.aliases) {
@@ -130,8 +133,7 @@ pub(crate) enum SubscriptionCall {
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     Method(Box<str>),
-    /// The methods by the first parameter.
-    ByParameter(HashMap<Box<str>, Box<str>>),
+    ByParameter(MethodsByParameter),
 }
 
 impl SubscriptionCalls {
