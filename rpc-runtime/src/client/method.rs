@@ -200,6 +200,7 @@ impl EncodedRequest {
     }
 
     /// Writes method and parameters into an empty buffer. The request is then complete and has no options.
+    #[inline]
     pub(super) fn encode(
         &mut self,
         method: MethodName<'_>,

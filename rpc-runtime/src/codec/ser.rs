@@ -13,6 +13,7 @@ use crate::codec::digits::{self, HIGH_BITS};
 use crate::codec::verbatim;
 
 /// Appends `value`.
+#[inline]
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
     value.serialize(Json {
         out,
