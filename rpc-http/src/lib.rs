@@ -46,6 +46,7 @@
 //! curl -N -H 'content-type: application/x-ndjson' -d '{"jsonrpc":"2.0","id":1,"method":"prices","params":["pear"]}' http://127.0.0.1:8080/
 //! ```
 
+mod accepted;
 mod body;
 mod discard;
 mod guard;
@@ -56,6 +57,7 @@ mod post;
 mod pump;
 mod refusal;
 mod service;
+mod session;
 mod sse;
 mod stream;
 mod stream_body;

@@ -19,7 +19,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
-use crate::service::{HttpConnection, HttpService};
+use crate::service::HttpService;
+use crate::session::{HttpConnection, TcpTicket};
 
 /// The pause after an error of the listener that does not end by itself, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -241,12 +242,14 @@ impl Acceptor {
         let connection = Arc::new(services.connect(peer.clone()));
         // Also held by what the connection is upgraded to.
         let ticket = Arc::new(ticket);
+        let here = HttpConnection {
+            connection: Arc::clone(&connection),
+            peer,
+            ticket: TcpTicket::new(Arc::clone(&ticket)),
+        };
         let answer = service_fn(|mut request: Request<Incoming>| {
             let extensions = request.extensions_mut();
-            extensions.insert(HttpConnection {
-                connection: Arc::clone(&connection),
-                peer: peer.clone(),
-            });
+            extensions.insert(here.clone());
             extensions.insert(Arc::clone(&ticket));
             self.service.clone().call(request)
         });

@@ -28,7 +28,7 @@ pub(crate) struct Upload {
 ///
 /// It is a task of its own, since the body of the response is not polled while the client does not read it.
 #[derive(Debug)]
-pub(crate) struct Pump(JoinHandle<()>);
+pub(crate) struct Pump(Option<JoinHandle<()>>);
 
 impl Pump {
     pub(crate) fn spawn<B>(body: B, upload: Upload) -> Self
@@ -36,18 +36,28 @@ impl Pump {
         B: Body + Send + 'static,
         B::Data: Send,
     {
-        Self(tokio::spawn(run(body, upload)))
+        Self(Some(tokio::spawn(run(body, upload))))
     }
 
     /// Resolves when the body has ended, or is read no further.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+        match &mut self.0 {
+            Some(task) => Pin::new(task).poll(cx).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Lets the task run until the body has ended.
+    pub(crate) fn detach(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for Pump {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use http::header::{
     ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION,
 };
 use http::{Response, StatusCode};
+use rpc_runtime::ConnectionError;
+use rpc_runtime::gateway::{ConnectionRefused, header};
 
 use crate::body::ResponseBody;
 
@@ -35,7 +37,11 @@ pub(crate) enum Refusal {
         expect(dead_code, reason = "refuses handshakes of WebSocket")
     )]
     WebSocketHandshake,
-    Unavailable,
+    /// The server takes no more streams of the connection, and would close it with this code.
+    Unavailable {
+        code: Option<u64>,
+    },
+    BadSession,
     VersionNotSupported,
 }
 
@@ -46,6 +52,7 @@ impl Refusal {
             | Self::InvalidTimeout
             | Self::InvalidMetadata
             | Self::BodyBroken
+            | Self::BadSession
             | Self::WebSocketHandshake => StatusCode::BAD_REQUEST,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
@@ -57,7 +64,7 @@ impl Refusal {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::MetadataTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
     }
@@ -91,7 +98,12 @@ impl Refusal {
                 "the handshake of WebSocket needs `connection: upgrade` and `sec-websocket-key`"
             }
             Self::MetadataTooLarge => "the headers of metadata have more than 8192 bytes",
-            Self::Unavailable => "the server is shutting down, or has closed the connection",
+            Self::Unavailable { .. } => {
+                "the server takes no more connections, is shutting down, or has closed this one"
+            }
+            Self::BadSession => {
+                "a session has 32 hexadecimal digits, and each of its streams an even number of its own"
+            }
             Self::VersionNotSupported => "a stream needs HTTP/1.1 or HTTP/2",
         };
         format!("{text}\n")
@@ -116,8 +128,34 @@ impl Refusal {
             Self::BodyTimedOut => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            Self::Unavailable { code: Some(code) } => {
+                headers.insert(header::RESET, code.into());
+            }
             _ => {}
         }
         response
     }
 }
+
+impl From<ConnectionError> for Refusal {
+    fn from(ended: ConnectionError) -> Self {
+        let code = match ended {
+            ConnectionError::ClosedByPeer { code, .. } => Some(code),
+            _ => None,
+        };
+        Self::Unavailable { code }
+    }
+}
+
+impl From<ConnectionRefused> for Refusal {
+    fn from(refused: ConnectionRefused) -> Self {
+        let code = match refused {
+            ConnectionRefused::ShuttingDown => Some(SHUTDOWN),
+            _ => None,
+        };
+        Self::Unavailable { code }
+    }
+}
+
+/// The code of a server that has shut down, before it has executed a call (section 8.2 of `PROTOCOL.md`).
+const SHUTDOWN: u64 = 0x10;

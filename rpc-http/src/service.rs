@@ -1,7 +1,6 @@
 //! `HttpService`: answers HTTP requests.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,9 +11,10 @@ use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
-use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayPeer, ServiceSet};
+use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayPeer, ServiceSet, header};
 use tower_service::Service;
 
+use crate::accepted;
 use crate::body::ResponseBody;
 use crate::discard;
 use crate::guard::Guard;
@@ -22,6 +22,7 @@ use crate::media::{ContentType, ReplyForm};
 use crate::metadata::MetadataHeaders;
 use crate::post;
 use crate::refusal::Refusal;
+use crate::session::{HttpConnection, Sessions};
 use crate::stream;
 #[cfg(feature = "websocket")]
 use crate::subscriptions::{SubscriptionCalls, Subscriptions};
@@ -34,6 +35,7 @@ use crate::websocket;
 #[derive(Debug, Clone)]
 pub struct HttpService {
     services: ServiceSet,
+    sessions: Sessions,
     settings: Arc<Settings>,
 }
 
@@ -51,6 +53,7 @@ impl HttpService {
     pub fn new(services: impl Into<ServiceSet>) -> Self {
         Self {
             services: services.into(),
+            sessions: Sessions::default(),
             settings: Arc::default(),
         }
     }
@@ -188,7 +191,7 @@ impl HttpService {
         };
         #[cfg(feature = "websocket")]
         if websocket::is_upgrade(&request) {
-            let connection = self.services.connect(self.peer_of(&request));
+            let connection = self.services.connect(peer_of(&request));
             let subscriptions = self.settings.subscriptions.clone();
             let services = (self.services.clone(), connection);
             return websocket::accept(request, services, (defaults, subscriptions));
@@ -196,7 +199,14 @@ impl HttpService {
         let Some((content_type, form)) = form else {
             return Err(Refusal::MethodNotAllowed);
         };
-        let connection = self.connection_of(&request);
+        let connection =
+            self.sessions
+                .connection_of(&self.services, &request, peer_of(&request), || {
+                    self.connection_of(&request)
+                })?;
+        if request.headers().contains_key(header::STREAM_KIND) {
+            return accepted::answer(self.services.handle(), connection, request).await;
+        }
         match form {
             ReplyForm::Whole => post::answer(&self.services, &connection, request, defaults).await,
             ReplyForm::Lines | ReplyForm::Events => {
@@ -240,24 +250,24 @@ impl HttpService {
         })
     }
 
-    /// Returns the connection that the request belongs to. A request without one gets a connection of its own.
+    /// Returns the connection that a request without a session belongs to. A request without one gets a connection of its own.
     fn connection_of<B>(&self, request: &Request<B>) -> Arc<GatewayConnection> {
         match request.extensions().get::<HttpConnection>() {
             Some(http) => Arc::clone(&http.connection),
-            None => Arc::new(self.services.connect(self.peer_of(request))),
+            None => Arc::new(self.services.connect(peer_of(request))),
         }
     }
+}
 
-    /// Returns what is known of the client that has sent a request.
-    fn peer_of<B>(&self, request: &Request<B>) -> GatewayPeer {
-        let extensions = request.extensions();
-        if let Some(http) = extensions.get::<HttpConnection>() {
-            return http.peer.clone();
-        }
-        match extensions.get::<PeerAddress>() {
-            Some(PeerAddress(address)) => GatewayPeer::default().address(*address),
-            None => GatewayPeer::default(),
-        }
+/// Returns what is known of the client that has sent a request.
+fn peer_of<B>(request: &Request<B>) -> GatewayPeer {
+    let extensions = request.extensions();
+    if let Some(http) = extensions.get::<HttpConnection>() {
+        return http.peer.clone();
+    }
+    match extensions.get::<PeerAddress>() {
+        Some(PeerAddress(address)) => GatewayPeer::default().address(*address),
+        None => GatewayPeer::default(),
     }
 }
 
@@ -303,16 +313,3 @@ where
 /// limits see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
-
-/// The connection that a request arrived on, as an extension of the request.
-#[derive(Clone)]
-pub(crate) struct HttpConnection {
-    pub(crate) connection: Arc<GatewayConnection>,
-    pub(crate) peer: GatewayPeer,
-}
-
-impl fmt::Debug for HttpConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpConnection").finish_non_exhaustive()
-    }
-}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use http::{Request, Response, Version};
 use http_body::Body;
-use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayRecv, GatewaySend};
+use rpc_runtime::gateway::{CallDefaults, GatewayRecv, GatewaySend};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
@@ -13,6 +13,7 @@ use crate::body::ResponseBody;
 use crate::media::{ContentType, EVENTS, NDJSON, ReplyForm};
 use crate::pump::{Pump, Upload};
 use crate::refusal::Refusal;
+use crate::session::RequestConnection;
 use crate::stream_body::StreamBody;
 
 /// Keeps reverse proxies from holding lines back. nginx reads it.
@@ -20,7 +21,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// Answers a request with a stream, at once.
 pub(crate) async fn answer<B>(
-    connection: Arc<GatewayConnection>,
+    connection: RequestConnection,
     request: Request<B>,
     forms: (ContentType, ReplyForm),
     defaults: Option<Arc<CallDefaults>>,
@@ -33,15 +34,16 @@ where
         // The end of the connection ends the body, so a body that is cut would look complete.
         return Err(Refusal::VersionNotSupported);
     }
-    let stream = connection
-        .open_stream(defaults)
-        .map_err(|_| Refusal::Unavailable)?;
+    let stream = match connection.stream() {
+        Some(id) => connection.open_stream_as(id, defaults)?,
+        None => connection.open_stream(defaults)?,
+    };
     Ok(exchange(connection, stream, request, forms).await)
 }
 
 /// Returns the response that carries `stream` while the body of the request is sent to it.
 pub(crate) async fn exchange<B>(
-    connection: Arc<GatewayConnection>,
+    connection: RequestConnection,
     (send, recv): (GatewaySend, GatewayRecv),
     request: Request<B>,
     (content_type, form): (ContentType, ReplyForm),
@@ -68,7 +70,8 @@ where
     respond(StreamBody::new(recv, pump, version, connection), form)
 }
 
-fn respond(body: StreamBody, form: ReplyForm) -> Response<ResponseBody> {
+/// Returns the response that carries a stream.
+pub(crate) fn respond(body: StreamBody, form: ReplyForm) -> Response<ResponseBody> {
     let (content_type, body) = match form {
         ReplyForm::Events => (EVENTS, body.into_events()),
         ReplyForm::Whole | ReplyForm::Lines => (NDJSON, body),

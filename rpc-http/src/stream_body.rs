@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Version;
-use rpc_runtime::gateway::{GatewayConnection, GatewayRecv, StreamError};
+use rpc_runtime::gateway::{GatewayRecv, StreamError};
 use thiserror::Error;
-use tokio::time::{Sleep, sleep};
+use tokio::time::sleep;
 
 use crate::pump::Pump;
+use crate::session::RequestConnection;
 use crate::sse::EventWriter;
 
 /// The time for which a client of HTTP/1.1 may still send after the server's half has ended. After that the connection is
@@ -22,29 +22,68 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The server's half of a stream, with what must live as long as it.
 pub(crate) struct StreamBody {
     recv: GatewayRecv,
-    /// Sends the client's half.
-    pump: Pump,
+    /// Sends the client's half, if it has one.
+    pump: Option<Pump>,
     /// `None` if lines are sent as they are.
     events: Option<EventWriter>,
-    version: Version,
-    /// Set when the server's half has ended before the client's.
-    linger: Option<Pin<Box<Sleep>>>,
-    _connection: Arc<GatewayConnection>,
+    linger: Linger,
+    _connection: RequestConnection,
 }
 
+/// What happens when the server's half ends before the client's.
+enum Linger {
+    /// The body ends at once, which ends the client's half.
+    No,
+    /// The body ends after [`LINGER`].
+    Http1,
+    /// The body ends when this resolves. The client's half may be sent further.
+    Until(LingerEnd),
+    /// The server's half has ended, and the client's is still sent.
+    Now {
+        until: LingerEnd,
+        may_continue: bool,
+    },
+}
+
+pub(crate) type LingerEnd = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl StreamBody {
+    /// Creates the body that carries a stream of the client.
     pub(crate) fn new(
         recv: GatewayRecv,
         pump: Pump,
         version: Version,
-        connection: Arc<GatewayConnection>,
+        connection: RequestConnection,
+    ) -> Self {
+        let linger = match version {
+            Version::HTTP_11 => Linger::Http1,
+            _ => Linger::No,
+        };
+        Self::with(recv, Some(pump), linger, connection)
+    }
+
+    /// Creates the body that carries a stream of the server. It ends when `until` resolves, if the client's half has not ended
+    /// before: most intermediaries end a request when its response has ended.
+    pub(crate) fn accepted(
+        recv: GatewayRecv,
+        pump: Option<Pump>,
+        until: LingerEnd,
+        connection: RequestConnection,
+    ) -> Self {
+        Self::with(recv, pump, Linger::Until(until), connection)
+    }
+
+    fn with(
+        recv: GatewayRecv,
+        pump: Option<Pump>,
+        linger: Linger,
+        connection: RequestConnection,
     ) -> Self {
         Self {
             recv,
             pump,
             events: None,
-            version,
-            linger: None,
+            linger,
             _connection: connection,
         }
     }
@@ -60,7 +99,7 @@ impl StreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
-        if self.linger.is_none() {
+        if !matches!(self.linger, Linger::Now { .. }) {
             match self.recv.poll_recv(cx)? {
                 Poll::Ready(Some(chunk)) => {
                     let chunk = match &mut self.events {
@@ -69,8 +108,18 @@ impl StreamBody {
                     };
                     return Poll::Ready(Some(Ok(chunk)));
                 }
-                Poll::Ready(None) if self.version != Version::HTTP_11 => return Poll::Ready(None),
-                Poll::Ready(None) => {}
+                Poll::Ready(None) => {
+                    let (until, may_continue): (LingerEnd, bool) =
+                        match std::mem::replace(&mut self.linger, Linger::No) {
+                            Linger::Http1 => (Box::pin(sleep(LINGER)), false),
+                            Linger::Until(until) => (until, true),
+                            Linger::No | Linger::Now { .. } => return Poll::Ready(None),
+                        };
+                    self.linger = Linger::Now {
+                        until,
+                        may_continue,
+                    };
+                }
                 Poll::Pending => return self.poll_keep_alive(cx).map(|comment| Some(Ok(comment))),
             }
         }
@@ -86,11 +135,20 @@ impl StreamBody {
 
     /// Waits for the end of the client's half, for some time.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.pump.poll_done(cx).is_ready() {
+        let pump = self.pump.as_mut();
+        if pump.is_none_or(|pump| pump.poll_done(cx).is_ready()) {
             return Poll::Ready(());
         }
-        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
-        ready!(linger.as_mut().poll(cx));
+        if let Linger::Now {
+            until,
+            may_continue,
+        } = &mut self.linger
+        {
+            ready!(until.as_mut().poll(cx));
+            if *may_continue && let Some(pump) = self.pump.take() {
+                pump.detach();
+            }
+        }
         Poll::Ready(())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::error_code::Setting;
+use crate::transport_kind::TransportKind;
 
 /// Something that happened to a connection, or to a call at a limit. [`ServerBuilder::on_event`] and
 /// [`ClientBuilder::on_event`] pass each event to a function.
@@ -115,11 +116,13 @@ pub enum Event<'e> {
         /// The limit that is reached.
         limit: Limit,
     },
-    /// A client has connected, for the first time or again.
+    /// A client has connected, for the first time or again, or has moved to another transport.
     #[non_exhaustive]
     Connected {
         /// The address of the server, as it was given to the client.
         server: &'e str,
+        /// What carries the connection.
+        transport: TransportKind,
     },
     /// A client has lost a connection, or the server drains it. The client connects again.
     #[non_exhaustive]

@@ -62,6 +62,7 @@
 //! | `aws-lc-rs` | off | the cryptography of [aws-lc-rs](https://docs.rs/aws-lc-rs), which takes precedence over ring; needs a C compiler, and on some systems CMake |
 //! | `fips` | off | the module of aws-lc-rs that is validated for FIPS 140-3; needs a C compiler, CMake and Go |
 //! | `server` | on | [`Server`] and [`Identity::self_signed`], which a program with only clients does not need |
+//! | `http2` | off | clients over HTTP/2: `https://` addresses, and `ClientBuilder::fallback` for networks without UDP |
 //! | `openrpc` | off | JSON Schemas in descriptions |
 //! | `testing` | off | `testing::Link`, a network in memory with faults, for tests |
 //! | `rustls-config` | off | configurations of [rustls](https://docs.rs/rustls) 0.23 instead of [`Identity`] and [`Trust`] |
@@ -110,6 +111,7 @@ mod streaming;
 mod sync;
 pub mod tls;
 mod transport;
+mod transport_kind;
 mod waker;
 
 pub use binary::Base64;
@@ -139,6 +141,7 @@ pub use tls::{Identity, Trust};
 pub use transport::ConnectionError;
 pub use transport::quic::ClientSocket;
 pub use transport::settings::{CongestionController, TransportSettings, TransportSettingsError};
+pub use transport_kind::TransportKind;
 
 /// Connects one client to several servers.
 pub mod balance {
@@ -157,6 +160,8 @@ pub mod gateway {
     pub use crate::tls::TlsOverTcp;
     #[cfg(feature = "server")]
     pub use crate::transport::gateway::{GatewayRecv, GatewaySend, StreamError};
+    #[cfg(any(feature = "http2", feature = "server"))]
+    pub use crate::transport::header;
 }
 
 /// Injects faults, for tests of programs. Needs the feature `testing`.

@@ -24,6 +24,12 @@ use thiserror::Error;
 /// # Ok::<(), rpc_runtime::AddressError>(())
 /// ```
 ///
+/// # HTTP/2
+///
+/// With the feature `http2`, an address may also be `https://host/path` or `https://host:port/path`, over which the client connects
+/// with HTTP/2. `http://` is the same without TLS: calls and credentials can be read and changed on the way, so use it within
+/// a machine or behind a proxy only. A URL has no user, query or fragment.
+///
 /// # IP addresses
 ///
 /// An IP address is kept in the form in which it is dialled:
@@ -40,6 +46,15 @@ pub struct Address {
     port: u16,
     /// `None` if the name is the host.
     server_name: Option<String>,
+    /// `None` for an address of QUIC.
+    http: Option<HttpPath>,
+}
+
+/// The part of an `https://` or `http://` URL that a QUIC address does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct HttpPath {
+    is_tls: bool,
+    path: String,
 }
 
 impl Address {
@@ -48,7 +63,7 @@ impl Address {
         &self.host
     }
 
-    /// Returns the UDP port.
+    /// Returns the port, of UDP or for a URL of HTTP of TCP.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -105,7 +120,85 @@ impl Address {
             host,
             port,
             server_name: None,
+            http: None,
         })
+    }
+
+    /// Returns the address of a URL of HTTP, without its scheme; `None` if it is none.
+    fn of_http(is_tls: bool, rest: &str) -> Option<Self> {
+        let (authority, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, "/"),
+        };
+        let is_odd = |c: char| {
+            !c.is_ascii_graphic()
+                || matches!(
+                    c,
+                    '?' | '#' | '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}'
+                )
+        };
+        if path.contains(is_odd) || !cfg!(feature = "http2") {
+            return None;
+        }
+        // The address of IPv6 has colons of its own, and ends with a bracket.
+        let colon = authority
+            .rfind(':')
+            .filter(|at| !authority[*at..].contains(']'));
+        let (host, port) = match colon {
+            Some(at) => (&authority[..at], authority[at + 1..].parse().ok()?),
+            None => (authority, default_port(is_tls)),
+        };
+        let host = host.replacen("%25", "%", 1);
+        if host.contains(':') && !host.starts_with('[') {
+            return None;
+        }
+        let path = path.to_owned();
+        Some(Self {
+            http: Some(HttpPath { is_tls, path }),
+            ..Self::new(&host, port)?
+        })
+    }
+
+    /// Returns the host and the port as they stand in a URL. A port that is the scheme's own is left out.
+    fn authority(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        let is_own = |http: &HttpPath| default_port(http.is_tls) == self.port;
+        match self.http.as_ref().is_some_and(is_own) {
+            true => host,
+            false => format!("{host}:{}", self.port),
+        }
+    }
+
+    /// Returns `true` if the address is a URL of HTTP.
+    pub(super) fn is_http(&self) -> bool {
+        self.http.is_some()
+    }
+
+    /// Returns the address if it is a URL of HTTP.
+    #[cfg(feature = "http2")]
+    pub(super) fn into_http(self) -> Result<Self, AddressError> {
+        match self.http {
+            Some(_) => Ok(self),
+            None => Err(AddressError {
+                text: self.to_string(),
+                advice: HTTP_ADVICE.into(),
+            }),
+        }
+    }
+
+    /// Returns whether the address is dialled with TLS, the `:authority` and the path, if it is a URL of HTTP.
+    #[cfg(feature = "http2")]
+    pub(super) fn http(&self) -> Option<(bool, String, &str)> {
+        let HttpPath { is_tls, path } = self.http.as_ref()?;
+        let mut authority = self.authority();
+        // The zone of a link-local address means nothing to the server (RFC 6874, section 1).
+        if let (Some(begin), Some(end)) = (authority.find('%'), authority.find(']')) {
+            authority.replace_range(begin..end, "");
+        }
+        Some((*is_tls, authority, path))
     }
 
     /// Returns the addresses to dial, in the order of the system's preference, without duplicates.
@@ -168,6 +261,7 @@ impl From<SocketAddr> for Address {
             host,
             port: address.port(),
             server_name: None,
+            http: None,
         }
     }
 }
@@ -213,6 +307,12 @@ impl std::str::FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some((is_tls, rest)) = http_scheme(text) {
+            return Self::of_http(is_tls, rest).ok_or_else(|| AddressError {
+                text: text.escape_debug().to_string(),
+                advice: HTTP_ADVICE.into(),
+            });
+        }
         let scheme = text.get(..SCHEME.len());
         let is_url = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
         let authority = match is_url {
@@ -238,6 +338,36 @@ impl std::str::FromStr for Address {
 }
 
 const SCHEME: &str = "quic://";
+
+/// The schemes of HTTP, and whether they stand for TLS.
+const HTTP_SCHEMES: [(&str, bool); 2] = [("https://", true), ("http://", false)];
+
+/// What to write instead of a text that is no URL of HTTP.
+const HTTP_ADVICE: &str = match cfg!(feature = "http2") {
+    true => {
+        "write `https://host/path` or `https://host:port/path`, without a user, a query or a fragment"
+    }
+    false => {
+        "turn on the feature `http2` of `rpc-runtime`, or write `host:port` or `quic://host:port`"
+    }
+};
+
+/// Returns the rest of a URL of HTTP, and whether it stands for TLS.
+fn http_scheme(text: &str) -> Option<(bool, &str)> {
+    HTTP_SCHEMES.iter().find_map(|(scheme, is_tls)| {
+        let (begin, rest) = text.split_at_checked(scheme.len())?;
+        begin
+            .eq_ignore_ascii_case(scheme)
+            .then_some((*is_tls, rest))
+    })
+}
+
+fn default_port(is_tls: bool) -> u16 {
+    match is_tls {
+        true => 443,
+        false => 80,
+    }
+}
 
 /// Returns what to write instead of a text that is no address.
 fn advice(authority: &str) -> Cow<'static, str> {
@@ -278,9 +408,13 @@ impl TryFrom<String> for Address {
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        let authority = self.authority();
+        match &self.http {
+            Some(HttpPath { is_tls, path }) => {
+                let scheme = if *is_tls { "https" } else { "http" };
+                write!(f, "{scheme}://{}{path}", authority.replacen('%', "%25", 1))
+            }
+            None => f.write_str(&authority),
         }
     }
 }
@@ -418,7 +552,7 @@ mod tests {
             "example.org:1/",
             "quic://example.org:1/path",
             "quic://example.org:1//",
-            "https://example.org:1",
+            "ftp://example.org:1",
             "quic://quic://a:1",
             "user@example.org:1",
             "exa mple:1",
@@ -440,5 +574,61 @@ mod tests {
         let shown =
             "`example.org:1` is no address; pass a DNS name, or an IP address, and the port";
         assert_eq!(error.to_string(), shown);
+    }
+
+    #[cfg(feature = "http2")]
+    #[test]
+    fn url_of_http_has_a_path_and_the_port_of_its_scheme() {
+        for (text, expected) in [
+            ("https://Example.org", "https://example.org/"),
+            ("HTTPS://example.org:443/rpc", "https://example.org/rpc"),
+            (
+                "https://example.org:8443/a/b%20c",
+                "https://example.org:8443/a/b%20c",
+            ),
+            ("http://[::1]/rpc", "http://[::1]/rpc"),
+            ("http://[::1]:8080", "http://[::1]:8080/"),
+            ("http://0.0.0.0:80/", "http://127.0.0.1/"),
+            (
+                "http://[fe80::1%25eth0]:8080/",
+                "http://[fe80::1%25eth0]:8080/",
+            ),
+        ] {
+            let address = parsed(text);
+            assert_eq!(address.to_string(), expected);
+            assert_eq!(parsed(expected), address);
+        }
+        assert_eq!(parsed("https://example.org/rpc").port(), 443);
+        assert_eq!(parsed("http://example.org/rpc").port(), 80);
+        let zoned = parsed("http://[fe80::1%25eth0]:8080/rpc");
+        assert_eq!(zoned.http(), Some((false, "[fe80::1]:8080".into(), "/rpc")));
+        assert_eq!(zoned.server_name(), "fe80::1");
+    }
+
+    #[cfg(feature = "http2")]
+    #[test]
+    fn text_that_is_no_url_of_http_is_an_error_that_shows_the_form() {
+        for text in [
+            "https://",
+            "https:///rpc",
+            "https://example.org:/rpc",
+            "https://example.org:65536/rpc",
+            "https://user@example.org/rpc",
+            "https://example.org/rpc?a=1",
+            "https://example.org/rpc#a",
+            "https://example.org/a b",
+            "https://example.org/\u{e9}",
+            "http://::1/rpc",
+        ] {
+            let expected = format!("`{}` is no address; {HTTP_ADVICE}", text.escape_debug());
+            assert_eq!(message(text), expected);
+        }
+    }
+
+    #[cfg(not(feature = "http2"))]
+    #[test]
+    fn url_of_http_without_the_feature_is_an_error_that_names_it() {
+        let error = message("https://example.org/rpc");
+        assert!(error.contains("turn on the feature `http2`"), "{error}");
     }
 }

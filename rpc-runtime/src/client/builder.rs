@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::address::Address;
+#[cfg(feature = "http2")]
+use crate::client::address::AddressError;
 use crate::client::balance::endpoints::{EndpointSettings, Endpoints};
 use crate::client::balance::outlier::Ejection;
 use crate::client::callback::{IntoServePeer, ServePeer, serve_peers};
 use crate::client::connector::Connector;
-use crate::client::dial::{ConnectError, DialSettings, Dialer};
+use crate::client::dial::{ConnectError, DialSettings};
 use crate::client::handle::{self, Client};
 #[cfg(feature = "testing")]
 use crate::client::linked::LinkedService;
@@ -144,6 +146,58 @@ impl<R> ClientBuilder<R> {
     /// Sets the time limit for resolving the name and for the handshake. Defaults to 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.dial.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// Connects over HTTP/2, to this `https://` URL, in networks in which QUIC does not work. Needs the feature `http2`.
+    ///
+    /// About one network in twenty-five drops UDP, or passes only its first packets. The client tries QUIC first. After
+    /// 300 ms without an answer to a call of `rpc.ping` it also connects over HTTP/2, and uses the first connection that
+    /// answers. Connecting over QUIC takes one round trip more than without this setting. A connection over QUIC from which
+    /// nothing arrives for about 1.5 s in its first 30 s, while calls are in flight, is replaced by one over HTTP/2: its calls
+    /// in flight end as if the connection were lost.
+    ///
+    /// While the client uses HTTP/2 it tries QUIC again, after a pause of up to 10 s, which doubles up to 10 minutes
+    /// ([`quic_retry_backoff`](Self::quic_retry_backoff)). Once QUIC has answered five calls of `rpc.ping`, new calls use it,
+    /// and the calls in flight end over HTTP/2. [`Client::transport`] and the event
+    /// [`Connected`](Event::Connected) tell which transport is in use.
+    ///
+    /// The trust, the certificate and the [server name](Self::server_name) of the client are those for QUIC. Each of several
+    /// servers ([`connect_many`](Self::connect_many)) has this fallback. A client whose address is a URL of HTTP needs none.
+    ///
+    /// ```no_run
+    /// use rpc_runtime::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder()
+    ///     .fallback("https://rpc.example.org/rpc")
+    ///     .connect("rpc.example.org:4433")
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Connecting returns [`ConnectError::Address`] if the address is no `https://` or `http://` URL.
+    #[cfg(feature = "http2")]
+    pub fn fallback<A>(mut self, address: A) -> Self
+    where
+        A: TryInto<Address>,
+        AddressError: From<A::Error>,
+    {
+        let address = address.try_into().map_err(AddressError::from);
+        self.settings.dial.fallback = Some(address.and_then(Address::into_http));
+        self
+    }
+
+    /// Sets the pauses after which a client with a [`fallback`](Self::fallback) tries QUIC again. Defaults to 10 s and 10
+    /// minutes. Needs the feature `http2`.
+    ///
+    /// The client waits for a random time between half of `initial` and `initial`, which doubles with each further failure up
+    /// to `max`.
+    #[cfg(feature = "http2")]
+    pub fn quic_retry_backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.settings.dial.quic_retry = Some(Backoff { initial, max });
         self
     }
 
@@ -421,10 +475,10 @@ impl<R> ClientBuilder<R> {
             ..
         } = self.parts()?;
         let address = address.try_into()?;
-        settings.transport.settings.check()?;
-        let connector = Connector::from(Dialer { settings, address });
+        settings.check()?;
+        let connector = Connector::new(settings, address);
         let connection = connector.connect(&ConnectAttempt::default()).await?;
-        connector.report_connected(&options.events);
+        connector.report_connected(&options.events, &connection);
         let connector = Some(connector).filter(|_| reconnects);
         Ok(Client::over(connection, options, services, connector))
     }
@@ -477,8 +531,8 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let address = address.try_into()?;
-        self.settings.dial.transport.settings.check()?;
-        let connector = |settings| Dialer { settings, address }.into();
+        self.settings.dial.check()?;
+        let connector = |settings| Connector::new(settings, address);
         Ok(self.lazy(connector)?)
     }
 
@@ -585,7 +639,7 @@ impl<R> ClientBuilder<R> {
             ejection,
             ..
         } = self.parts()?;
-        dial.transport.settings.check()?;
+        dial.check()?;
         let client = Client::of_endpoints(options, services);
         let endpoints = Endpoints::new(&client.inner, EndpointSettings { dial, ejection });
         Ok((client, endpoints))
@@ -624,11 +678,11 @@ impl<R> ClientBuilder<R> {
         let link = link.clone();
         let server = serve_locally(service);
         let connector = |settings| {
-            Connector::Linked(LinkedService {
+            Connector::Linked(Box::new(LinkedService {
                 settings,
                 link,
                 server,
-            })
+            }))
         };
         self.lazy(connector)
             .unwrap_or_else(|twice| panic!("{twice}"))

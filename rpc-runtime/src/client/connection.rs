@@ -329,6 +329,16 @@ impl ClientConnection {
         }
     }
 
+    /// Ends the calls of a connection that is as good as lost.
+    #[cold]
+    pub(super) fn lose(&self, reason: &ConnectionError) {
+        self.retire();
+        for stream in self.streams.iter().chain([&self.control]) {
+            stream.lose(reason.clone());
+        }
+        self.transport.close(close::DONE, "");
+    }
+
     /// Sends the queued data, and ends the streams soon afterwards.
     pub(super) fn close(&self) {
         self.streams.iter().for_each(|stream| stream.close());

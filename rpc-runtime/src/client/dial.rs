@@ -16,7 +16,10 @@ use crate::description::names::DuplicateMethod;
 use crate::tls::{
     HandshakeResult, Identity, ServerTrust, TlsError, UntrustedReason, Verifier, client_config,
 };
-use crate::transport::quic::{ClientTransport, ConnectAttempt, HandshakeError};
+use crate::transport::handshake::HandshakeError;
+#[cfg(feature = "http2")]
+use crate::transport::http2;
+use crate::transport::quic::{ClientTransport, ConnectAttempt};
 use crate::transport::settings::TransportSettingsError;
 use crate::transport::{Connection, ConnectionError};
 
@@ -32,9 +35,25 @@ pub(super) struct DialSettings {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) backoff: Backoff,
     pub(super) transport: ClientTransport,
+    /// The server over HTTP/2, for networks in which QUIC does not work.
+    #[cfg(feature = "http2")]
+    pub(super) fallback: Option<Result<Address, AddressError>>,
+    /// The pauses before QUIC is tried again.
+    #[cfg(feature = "http2")]
+    pub(super) quic_retry: Option<Backoff>,
 }
 
 impl DialSettings {
+    /// Checks the settings that were not checked when they were set.
+    pub(super) fn check(&self) -> Result<(), ConnectError> {
+        self.transport.settings.check()?;
+        #[cfg(feature = "http2")]
+        if let Some(Err(error)) = &self.fallback {
+            return Err(error.clone().into());
+        }
+        Ok(())
+    }
+
     /// Returns the time limit of an attempt to connect.
     pub(super) fn connect_timeout(&self) -> Duration {
         self.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
@@ -93,6 +112,26 @@ impl Dialer {
         let server_name = server_name.unwrap_or(address.server_name());
         let (tls, handshake_result) = client_config(verifier, settings.identity.clone())?;
         let transport = &settings.transport;
+        #[cfg(feature = "http2")]
+        if let Some((is_tls, authority, path)) = address.http() {
+            let dial = http2::Dial {
+                address: candidate,
+                target: http2::Target {
+                    authority: &authority,
+                    path,
+                },
+                tls: is_tls.then_some((server_name, tls)),
+                settings: &transport.settings,
+            };
+            let connected = tokio::time::timeout(attempt.answer_timeout, dial.connect()).await;
+            let silent = HandshakeError::Lost(ConnectionError::TimedOut);
+            return connected
+                .unwrap_or(Err(silent))
+                .map(Connection::Http2)
+                .map_err(|error| {
+                    ConnectError::new(error, (address, candidate), &handshake_result)
+                });
+        }
         let server = (candidate, server_name);
         let connected = transport.connect(server, tls, &handshake_result, attempt);
         connected
@@ -132,7 +171,7 @@ impl Failure {
 
 /// Returns a rank of the errors of one attempt. The error of a server that answered says more than silence does, and a
 /// certificate more than a refusal.
-fn informativeness(error: &ConnectError) -> u8 {
+pub(super) fn informativeness(error: &ConnectError) -> u8 {
     match error {
         ConnectError::Socket(_) | ConnectError::Timeout { .. } => 0,
         ConnectError::Refused { .. } => 1,
@@ -194,9 +233,26 @@ pub enum ConnectError {
         /// The address of the server, as for [`Timeout`](Self::Timeout).
         server: String,
     },
+    /// The server does not speak HTTP/2, over which a client connects to an `https://` or `http://` address.
+    #[error(
+        "the server {server} does not speak HTTP/2; only HTTP/2 carries streams, so enable it at the server and at each proxy"
+    )]
+    NoHttp2 {
+        /// The address of the server, as for [`Timeout`](Self::Timeout).
+        server: String,
+    },
+    /// The server, or a proxy, answered the first request over HTTP/2 with something else than the reply to a call.
+    #[error("the server {server} answered with HTTP status {status}, {}", status_hint(*status))]
+    HttpStatus {
+        /// The address of the server, as for [`Timeout`](Self::Timeout).
+        server: String,
+        /// The status code of HTTP.
+        status: u16,
+    },
     /// No server answered in time: it does not run, it has another address, or the network does not let UDP pass.
     #[error(
-        "no server answered in time (`ClientBuilder::connect_timeout`): {server}; check that it runs, its address and its UDP port, and that no firewall blocks UDP"
+        "no server answered in time (`ClientBuilder::connect_timeout`): {server}; check that it runs, its address and its {0} port, and that no firewall blocks {0}",
+        protocol(server)
     )]
     Timeout {
         /// The address of the server, as it was given to the client; followed by the address to which its name was resolved,
@@ -258,15 +314,45 @@ impl ConnectError {
         match error {
             HandshakeError::Socket(error) => Self::Socket(error),
             HandshakeError::Name => Self::ServerName,
+            HandshakeError::Alpn if address.is_http() => Self::NoHttp2 { server: server() },
             HandshakeError::Alpn => Self::Protocol { server: server() },
             HandshakeError::CertificateRequired => Self::CertificateRequired,
             HandshakeError::CertificateRefused(alert) => Self::CertificateRefused { alert },
+            #[cfg(feature = "http2")]
+            HandshakeError::Status(status) => Self::HttpStatus {
+                server: server(),
+                status,
+            },
             HandshakeError::Lost(ConnectionError::TimedOut) => Self::Timeout { server: server() },
             HandshakeError::Lost(reason) => Self::Refused {
                 server: server(),
                 reason,
             },
         }
+    }
+}
+
+/// Returns the protocol over which a server with this address is dialled.
+fn protocol(server: &str) -> &'static str {
+    match server.starts_with("http") && server.contains("://") {
+        true => "TCP",
+        false => "UDP",
+    }
+}
+
+/// Says what a status of HTTP in place of a reply means, and what to do.
+fn status_hint(status: u16) -> &'static str {
+    match status {
+        200 => "and no JSON: what is served at this path is no JSON-RPC",
+        300..=399 => "which sends the client elsewhere: use the address that it names",
+        401 | 407 => "since it requires a login",
+        403 => "so it refuses this host or this client",
+        404 | 410 => "so nothing is served at this path: check the path of the URL",
+        405 | 415 => "so what is served at this path is no JSON-RPC",
+        429 => "since there were too many requests",
+        502 | 504 => "so a proxy cannot reach the server",
+        503 => "so it has no room for this client, is shutting down, or a proxy cannot reach it",
+        _ => "which is no reply to a call",
     }
 }
 

@@ -28,6 +28,7 @@ use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, ServerMemory};
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::{Connection, ConnectionError};
+use crate::transport_kind::TransportKind;
 
 /// A client of one server or several. It reconnects when a connection is lost.
 ///
@@ -213,6 +214,17 @@ impl Client {
     /// ```
     pub fn state(&self) -> ConnectionState {
         self.inner.status.borrow().state.clone()
+    }
+
+    /// Returns what carries the client's connection, or `None` if there is none. With several servers, it is that of one of the
+    /// connections.
+    ///
+    /// A client with a fallback (`ClientBuilder::fallback`) may move between QUIC and HTTP/2. The event
+    /// [`Connected`](crate::event::Event::Connected) tells when it does.
+    pub fn transport(&self) -> Option<TransportKind> {
+        let status = self.inner.status.borrow();
+        let connection = status.connections.first();
+        connection.map(|connection| connection.transport.kind())
     }
 
     /// Returns the memory that the client holds for its servers, in bytes, rounded up to 64 KiB for each connection. It is

@@ -9,7 +9,7 @@
 //!
 //! [`batch`] and [`notification`] send other messages. [`streaming`] receives and sends items. [`handle`] is the client
 //! itself, [`builder`] creates it, [`dial`] connects to one of the addresses of
-//! a name ([`happy_eyeballs`]), and [`reconnect`] reconnects. [`observe`]
+//! a name ([`happy_eyeballs`]), [`connector`] chooses among QUIC and HTTP/2, and [`reconnect`] reconnects. [`observe`]
 //! reports calls that wait. [`balance`] chooses among several
 //! servers. In [`callback`] the calling half of a connection meets its serving half.
 
@@ -29,6 +29,8 @@ mod dedicated_stream;
 mod dial;
 mod dispatch;
 mod error;
+#[cfg(feature = "http2")]
+mod fallback;
 mod handle;
 mod happy_eyeballs;
 mod layered_entry;

@@ -64,8 +64,8 @@ impl Client {
             wanted.notified().await;
             let mut attempts = ReconnectAttempts::new(*connector.backoff());
             let connection = connect(&slot, &connector, None, &mut attempts).await?;
+            slot.report_connected(&connector, &connection)?;
             slot.set_connected(connection)?;
-            slot.report_connected(&connector)?;
             keep_connected(slot, Some(connector).filter(|_| reconnects)).await
         })
     }
@@ -200,8 +200,22 @@ impl ConnectionSlot {
     }
 
     /// Reports that the client has connected.
-    fn report_connected(&self, connector: &Connector) -> Option<()> {
-        connector.report_connected(&self.client.upgrade()?.options.events);
+    fn report_connected(&self, connector: &Connector, connection: &Connection) -> Option<()> {
+        connector.report_connected(&self.client.upgrade()?.options.events, connection);
+        Some(())
+    }
+
+    /// Replaces the connection by one over another transport. Calls in flight continue, unless nothing arrives from the server.
+    fn replace(&self, transport: Connection, connector: Option<&Connector>) -> Option<()> {
+        let replaced = self.connection()?;
+        if let Some(connector) = connector {
+            self.report_connected(connector, &transport)?;
+        }
+        let is_stalled = replaced.as_ref().is_some_and(|open| open.is_stalled());
+        self.set_connected(transport)?;
+        if let Some(replaced) = replaced.filter(|_| is_stalled) {
+            replaced.lose(&ConnectionError::TimedOut);
+        }
         Some(())
     }
 
@@ -260,16 +274,23 @@ pub(super) async fn keep_connected(
     loop {
         let since = Instant::now();
         let connection = slot.connection()?;
-        let connection = connection.map(|open| {
-            let spare = open.transport.spare_socket();
-            (open.retirement(), open.watch_for_stalls(), spare)
-        });
         let lost = match connection {
-            Some((retirement, watch, spare)) => {
+            Some(open) => {
+                let transport = open.transport.kind();
+                let (retirement, watch) = (open.retirement(), open.watch_for_stalls());
+                let spare = open.transport.spare_socket();
+                let better = better(connector.as_ref(), open);
                 let lost = tokio::select! {
                     lost = retirement => lost,
                     () = watch => continue,
+                    connection = better => {
+                        slot.replace(connection, connector.as_ref())?;
+                        continue;
+                    }
                 };
+                if let Some(connector) = &connector {
+                    connector.lost(transport, since, &lost);
+                }
                 slot.record_loss(&lost)?;
                 if let Some(attempts) = &mut attempts {
                     attempts.lost(since, &lost, spare);
@@ -286,8 +307,22 @@ pub(super) async fn keep_connected(
             return None;
         };
         let connection = connect(&slot, connector, lost, attempts).await?;
+        slot.report_connected(connector, &connection)?;
         slot.set_connected(connection)?;
-        slot.report_connected(connector)?;
+    }
+}
+
+/// Waits until there is a connection over another transport that is to replace this one.
+fn better(
+    connector: Option<&Connector>,
+    open: Arc<ClientConnection>,
+) -> impl Future<Output = Connection> + Send + use<'_> {
+    let better = connector.map(|connector| connector.better(&open));
+    async move {
+        match better {
+            Some(better) => better.await,
+            None => std::future::pending().await,
+        }
     }
 }
 

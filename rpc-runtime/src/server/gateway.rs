@@ -251,6 +251,16 @@ impl GatewayPeer {
         self
     }
 
+    /// Returns the client's address, if it is known.
+    pub fn known_address(&self) -> Option<SocketAddr> {
+        self.0.address
+    }
+
+    /// Returns the certificate whose key the client has proved to own, if it has presented one.
+    pub fn known_certificate(&self) -> Option<&Certificate> {
+        self.0.certificate.as_ref()
+    }
+
     /// Sets the certificate whose key the client has proved to own, in DER. The transport must have verified it.
     pub fn certificate(mut self, der: &[u8]) -> Self {
         self.0.certificate = Some(Certificate::from_der(der));
@@ -281,8 +291,31 @@ impl GatewayConnection {
         &self,
         defaults: Option<Arc<CallDefaults>>,
     ) -> Result<(GatewaySend, GatewayRecv), ConnectionError> {
-        let (send, recv) = self.transport.open_bi_with(defaults)?;
+        let (send, recv) = self.transport.open_bi_with(None, defaults)?;
         Ok((GatewaySend::new(send), GatewayRecv::new(recv)))
+    }
+
+    /// Opens a stream as [`open_stream`](Self::open_stream) does, with the ID that it has at the client, so that `rpc.cancel`
+    /// can name it. It must not be the ID of another stream, and must be even.
+    ///
+    /// # Errors
+    /// Returns the reason if the connection has ended.
+    pub fn open_stream_as(
+        &self,
+        id: u64,
+        defaults: Option<Arc<CallDefaults>>,
+    ) -> Result<(GatewaySend, GatewayRecv), ConnectionError> {
+        let (send, recv) = self.transport.open_bi_with(Some(id), defaults)?;
+        Ok((GatewaySend::new(send), GatewayRecv::new(recv)))
+    }
+
+    /// Opens a stream of notifications and cancellations, which the server does not answer. The ID is as for
+    /// [`open_stream_as`](Self::open_stream_as).
+    ///
+    /// # Errors
+    /// Returns the reason if the connection has ended.
+    pub fn open_uni_as(&self, id: u64) -> Result<GatewaySend, ConnectionError> {
+        self.transport.open_uni_as(id).map(GatewaySend::new)
     }
 
     /// Accepts a stream that the server opens to call the client. One that carries only notifications and cancellations has no

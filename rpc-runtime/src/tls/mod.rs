@@ -36,6 +36,8 @@ pub use crate::tls::over_tcp::TlsOverTcp;
 pub(crate) use crate::tls::over_tcp::handshake_failure;
 #[cfg(feature = "server")]
 pub(crate) use crate::tls::provider::library;
+#[cfg(feature = "http2")]
+pub(crate) use crate::tls::provider::secret_number;
 #[cfg(feature = "server")]
 pub(crate) use crate::tls::secret::DerivedSecret;
 #[cfg(feature = "server")]

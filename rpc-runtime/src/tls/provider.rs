@@ -27,6 +27,15 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(backend::default_provider())
 }
 
+/// Returns a number that no other party can guess, from the random generator of the cryptographic library.
+#[cfg(feature = "http2")]
+pub(crate) fn secret_number() -> std::io::Result<u128> {
+    let mut bytes = [0; 16];
+    let filled = provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_| std::io::Error::other("the system has no random numbers"))?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
 /// Checks that a configuration of rustls has a cipher suite for the first packets of QUIC.
 #[cfg(feature = "rustls-config")]
 pub(super) fn check_config(provider: &CryptoProvider) -> Result<(), TlsError> {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::transport::error::StreamLost;
+use crate::transport::error::{ConnectionError, StreamLost};
 use crate::transport::memory;
 
 /// The reason why a stream of a gateway ended early.
@@ -15,11 +15,12 @@ use crate::transport::memory;
 pub struct StreamError(StreamLost);
 
 impl StreamError {
-    /// Returns the code with which the server has ended the stream, or `None` if the connection has ended. `PROTOCOL.md` lists
-    /// the codes.
+    /// Returns the code with which the server has ended the stream or the connection, or `None` if there is none. `PROTOCOL.md`
+    /// lists the codes.
     pub fn code(&self) -> Option<u64> {
         match self.0 {
             StreamLost::Reset(code) | StreamLost::Stopped(code) => Some(code),
+            StreamLost::Connection(ConnectionError::ClosedByPeer { code, .. }) => Some(code),
             StreamLost::Connection(_) => None,
         }
     }
@@ -66,6 +67,11 @@ pub struct GatewayRecv(memory::RecvStream);
 impl GatewayRecv {
     pub(crate) fn new(recv: memory::RecvStream) -> Self {
         Self(recv)
+    }
+
+    /// Returns the ID of the stream.
+    pub fn id(&self) -> u64 {
+        self.0.id()
     }
 
     /// Receives the next bytes, in order. Returns `None` at the end. The server waits while 64 KiB are not received.

@@ -95,8 +95,8 @@ enum ConnectionEnd {
     Closed { by: Side, code: u32, reason: String },
     /// The connection was lost.
     #[cfg_attr(
-        not(feature = "testing"),
-        expect(dead_code, reason = "only links lose connections")
+        not(any(feature = "testing", feature = "http2")),
+        expect(dead_code, reason = "only links and connections over HTTP/2 are lost")
     )]
     Lost(ConnectionError),
 }
@@ -246,14 +246,15 @@ impl Connection {
         })
     }
 
-    /// Opens a stream whose calls have `defaults` at the other side.
+    /// Opens a stream whose calls have `defaults` at the other side, with this ID or the next one.
     #[cfg(feature = "server")]
     pub(crate) fn open_bi_with(
         &self,
+        id: Option<u64>,
         defaults: Option<Arc<CallDefaults>>,
     ) -> Result<(SendStream, RecvStream), ConnectionError> {
         self.open(|shared| {
-            let id = shared.next_id(self.side);
+            let id = id.unwrap_or_else(|| shared.next_id(self.side));
             shared.open_bi_with(id, self.side, defaults)
         })
     }
@@ -363,7 +364,8 @@ impl Connection {
         }
         for pipe in shared.pipes.iter().filter_map(std::sync::Weak::upgrade) {
             let mut pipe = lock(&pipe);
-            pipe.lost = Some(end.clone());
+            // A stream that was lost before has a reason of its own.
+            pipe.lost.get_or_insert_with(|| end.clone());
             pipe.wake();
         }
         shared.end = Some(end);
@@ -373,20 +375,22 @@ impl Connection {
     }
 }
 
-/// What a [`Link`](crate::testing::Link) needs to pass on a connection.
-#[cfg(feature = "testing")]
+/// What passes the streams of a connection on, over a network or a link with faults, needs.
+#[cfg(any(feature = "testing", feature = "http2", feature = "server"))]
 impl Connection {
     /// Opens a stream with an ID that the other side has not used.
+    #[cfg(any(feature = "testing", feature = "http2"))]
     pub(crate) fn open_bi_as(&self, id: u64) -> Result<(SendStream, RecvStream), ConnectionError> {
         self.open(|shared| shared.open_bi(id, self.side))
     }
 
-    /// Opens a stream with an ID that the other side has not used.
+    /// Opens a unidirectional stream with an ID that the other side has not used.
     pub(crate) fn open_uni_as(&self, id: u64) -> Result<SendStream, ConnectionError> {
         self.open(|shared| shared.open_uni(id, self.side))
     }
 
     /// Ends the connection for both sides with `error`.
+    #[cfg(any(feature = "testing", feature = "http2"))]
     pub(crate) fn lose(&self, error: ConnectionError) {
         self.end(ConnectionEnd::Lost(error));
     }
@@ -430,6 +434,13 @@ impl Pipe {
     fn is_over(&self) -> bool {
         self.stopped.is_some() || self.lost.is_some() || (self.finished && self.chunks.is_empty())
     }
+}
+
+#[cfg(feature = "http2")]
+fn lose(pipe: &Mutex<Pipe>, error: ConnectionError) {
+    let mut pipe = lock(pipe);
+    pipe.lost.get_or_insert(ConnectionEnd::Lost(error));
+    pipe.wake();
 }
 
 fn park(slot: &mut Option<Waker>, cx: &Context<'_>) {
@@ -492,12 +503,29 @@ impl SendStream {
 
     pub(crate) fn reset(&mut self, code: u32) {
         let mut pipe = lock(&self.pipe);
-        // After the connection has ended, nothing reaches the reader.
+        // The reader of a lost stream reads what has arrived, and then finds why it was lost.
         if !pipe.finished && pipe.lost.is_none() {
             pipe.reset.get_or_insert(code);
             pipe.discard();
             pipe.wake();
         }
+    }
+
+    /// Ends the stream for its reader with `error`, after the data written so far.
+    #[cfg(feature = "http2")]
+    pub(crate) fn lose(&mut self, error: ConnectionError) {
+        lose(&self.pipe, error);
+    }
+
+    /// Resolves when the reader has stopped the stream, or the connection has ended.
+    #[cfg(feature = "http2")]
+    pub(crate) fn poll_stopped(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut pipe = lock(&self.pipe);
+        if pipe.is_over() {
+            return Poll::Ready(());
+        }
+        park(&mut pipe.watcher, cx);
+        Poll::Pending
     }
 
     /// Returns the code with which the reader has stopped the stream.
@@ -572,6 +600,20 @@ impl RecvStream {
         }
         park(&mut pipe.reader, cx);
         Poll::Pending
+    }
+}
+
+#[cfg(feature = "http2")]
+impl RecvStream {
+    /// Returns `true` if the writer has finished the stream and all of it was read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let pipe = lock(&self.pipe);
+        pipe.finished && pipe.chunks.is_empty()
+    }
+
+    /// Ends the stream for its writer with `error`.
+    pub(crate) fn lose(&mut self, error: ConnectionError) {
+        lose(&self.pipe, error);
     }
 }
 

@@ -1,10 +1,15 @@
 //! The interface to the network. A connection opens and accepts streams, and a stream moves chunks of bytes.
 //!
-//! Only [`quic`] depends on quinn; [`memory`] implements the same interface without a socket.
+//! Only [`quic`] depends on quinn, and only `http2` on h2; [`memory`] implements the same interface without a socket.
 
 pub(crate) mod error;
 #[cfg(feature = "server")]
 pub(crate) mod gateway;
+pub(crate) mod handshake;
+#[cfg(any(feature = "http2", feature = "server"))]
+pub mod header;
+#[cfg(feature = "http2")]
+pub(crate) mod http2;
 #[cfg(feature = "testing")]
 pub(crate) mod link;
 pub(crate) mod memory;
@@ -21,14 +26,29 @@ use crate::call_defaults::CallDefaults;
 use crate::tls::Certificate;
 pub use crate::transport::error::ConnectionError;
 pub(crate) use crate::transport::error::{Stopped, StreamLost, Traffic, close};
+use crate::transport_kind::TransportKind;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Connection {
     Quic(quic::Connection),
     Memory(memory::Connection),
+    #[cfg(feature = "http2")]
+    Http2(http2::Connection),
 }
 
 macro_rules! either {
+    ($self:expr, $inner:ident => $body:expr) => {
+        match $self {
+            Self::Quic($inner) => $body,
+            Self::Memory($inner) => $body,
+            #[cfg(feature = "http2")]
+            Self::Http2($inner) => $body,
+        }
+    };
+}
+
+/// As `either`, for the halves of streams. Streams over HTTP/2 are streams in memory.
+macro_rules! either_half {
     ($self:expr, $inner:ident => $body:expr) => {
         match $self {
             Self::Quic($inner) => $body,
@@ -38,11 +58,22 @@ macro_rules! either {
 }
 
 impl Connection {
+    pub(crate) fn kind(&self) -> TransportKind {
+        match self {
+            Self::Quic(_) => TransportKind::Quic,
+            Self::Memory(_) => TransportKind::Memory,
+            #[cfg(feature = "http2")]
+            Self::Http2(_) => TransportKind::Http2,
+        }
+    }
+
     /// Opens a bidirectional stream. Waits while the peer's limit is reached.
     pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         Ok(match self {
             Self::Quic(inner) => quic_pair(inner.open_bi().await?),
             Self::Memory(inner) => memory_pair(inner.open_bi()?),
+            #[cfg(feature = "http2")]
+            Self::Http2(inner) => memory_pair(inner.streams().open_bi()?),
         })
     }
 
@@ -50,6 +81,8 @@ impl Connection {
         Ok(match self {
             Self::Quic(inner) => quic_pair(inner.accept_bi().await?),
             Self::Memory(inner) => memory_pair(inner.accept_bi().await?),
+            #[cfg(feature = "http2")]
+            Self::Http2(inner) => memory_pair(inner.streams().accept_bi().await?),
         })
     }
 
@@ -58,6 +91,8 @@ impl Connection {
         Ok(match self {
             Self::Quic(inner) => SendStream::Quic(inner.open_uni().await?),
             Self::Memory(inner) => SendStream::Memory(inner.open_uni()?),
+            #[cfg(feature = "http2")]
+            Self::Http2(inner) => SendStream::Memory(inner.streams().open_uni()?),
         })
     }
 
@@ -65,6 +100,8 @@ impl Connection {
         Ok(match self {
             Self::Quic(inner) => RecvStream::Quic(inner.accept_uni().await?),
             Self::Memory(inner) => RecvStream::Memory(inner.accept_uni().await?),
+            #[cfg(feature = "http2")]
+            Self::Http2(inner) => RecvStream::Memory(inner.streams().accept_uni().await?),
         })
     }
 
@@ -98,6 +135,8 @@ impl Connection {
         match self {
             Self::Quic(inner) => Some(inner.make_room()),
             Self::Memory(_) => None,
+            #[cfg(feature = "http2")]
+            Self::Http2(_) => None,
         }
     }
 
@@ -107,6 +146,8 @@ impl Connection {
         match self {
             Self::Quic(inner) => Some(inner.most_unread()),
             Self::Memory(_) => None,
+            #[cfg(feature = "http2")]
+            Self::Http2(_) => None,
         }
     }
 
@@ -115,6 +156,8 @@ impl Connection {
         match self {
             Self::Quic(inner) => inner.rebind(),
             Self::Memory(_) => Ok(()),
+            #[cfg(feature = "http2")]
+            Self::Http2(_) => Err(http2::cannot_move()),
         }
     }
 
@@ -122,6 +165,8 @@ impl Connection {
     pub(crate) fn spare_socket(&self) -> Option<quic::SpareSocket> {
         match self {
             Self::Quic(inner) => inner.spare_socket(),
+            #[cfg(feature = "http2")]
+            Self::Http2(_) => None,
             Self::Memory(_) => None,
         }
     }
@@ -131,6 +176,8 @@ impl Connection {
         match self {
             Self::Quic(inner) => Some(inner.traffic()),
             Self::Memory(_) => None,
+            #[cfg(feature = "http2")]
+            Self::Http2(_) => None,
         }
     }
 
@@ -139,6 +186,8 @@ impl Connection {
         match self {
             Self::Quic(inner) => Some(inner.remote_address()),
             Self::Memory(inner) => inner.remote_address(),
+            #[cfg(feature = "http2")]
+            Self::Http2(inner) => Some(inner.remote_address()),
         }
     }
 
@@ -147,6 +196,8 @@ impl Connection {
         match self {
             Self::Quic(inner) => inner.peer_certificate(),
             Self::Memory(inner) => inner.peer_certificate(),
+            #[cfg(feature = "http2")]
+            Self::Http2(_) => None,
         }
     }
 }
@@ -170,26 +221,26 @@ pub(crate) enum SendStream {
 impl SendStream {
     /// Returns the ID of the stream, which is the same on both ends (RFC 9000, section 2.1).
     pub(crate) fn id(&self) -> u64 {
-        either!(self, inner => inner.id())
+        either_half!(self, inner => inner.id())
     }
 
     /// Writes a chunk. Waits while flow control blocks it. Not cancel safe.
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
-        either!(self, inner => inner.write_chunk(chunk).await)
+        either_half!(self, inner => inner.write_chunk(chunk).await)
     }
 
     /// Ends the stream after the data written so far.
     pub(crate) fn finish(&mut self) {
-        either!(self, inner => inner.finish());
+        either_half!(self, inner => inner.finish());
     }
 
     /// Resets the stream.
     pub(crate) fn reset(&mut self, code: u32) {
-        either!(self, inner => inner.reset(code));
+        either_half!(self, inner => inner.reset(code));
     }
 
     pub(crate) fn stopped(&self) -> Stopped {
-        either!(self, inner => inner.stopped())
+        either_half!(self, inner => inner.stopped())
     }
 }
 

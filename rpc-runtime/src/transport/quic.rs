@@ -28,7 +28,6 @@ pub(crate) use attempt::{ConnectAttempt, SpareSocket};
 pub(crate) use client::ClientTransport;
 pub use client_socket::ClientSocket;
 pub(crate) use connection::Connection;
-pub(crate) use error::HandshakeError;
 #[cfg(feature = "server")]
 pub(crate) use incoming::IncomingConnection;
 #[cfg(feature = "server")]

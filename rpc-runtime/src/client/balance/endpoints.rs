@@ -12,7 +12,8 @@ use crate::client::balance::health::EndpointHealth;
 use crate::client::balance::outlier::Ejection;
 use crate::client::balance::probe::eject_outlier;
 use crate::client::balance::stall::Sample;
-use crate::client::dial::{DialSettings, Dialer};
+use crate::client::connector::Connector;
+use crate::client::dial::DialSettings;
 use crate::client::handle::ClientInner;
 use crate::client::reconnect::{ConnectionSlot, keep_connected};
 use crate::client::state::{ConnectionState, StateWatch, Status};
@@ -131,17 +132,14 @@ impl Endpoints {
         }
         let (removed, closed) = (CancellationToken::new(), client.closed.clone());
         let health = Arc::new(EndpointHealth::new(self.settings.ejection));
-        let dialer = Dialer {
-            settings: self.settings.dial.clone(),
-            address: address.clone(),
-        };
+        let connector = Connector::new(self.settings.dial.clone(), address.clone());
         let number = endpoints.add(address, Arc::clone(&health), removed.clone());
         let slot = ConnectionSlot::of_endpoint(client, number);
         tokio::spawn(async move {
             tokio::select! {
                 () = closed.cancelled() => {}
                 () = removed.cancelled() => {}
-                _ = keep_connected(slot.clone(), Some(dialer.into())) => {}
+                _ = keep_connected(slot.clone(), Some(connector)) => {}
                 _ = eject_outlier(&health.outliers, &slot) => {}
                 _ = health.stalls.watch(|| sample(&slot), || probe(&slot)) => {}
             }

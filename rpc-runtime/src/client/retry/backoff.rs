@@ -27,7 +27,8 @@ impl Backoff {
         self.bound(failures).mul_f64(fastrand::f64())
     }
 
-    fn bound(&self, failures: u32) -> Duration {
+    /// Returns the longest delay after this number of consecutive failures.
+    pub(in crate::client) fn bound(&self, failures: u32) -> Duration {
         let doublings = 2_u32.saturating_pow(failures.saturating_sub(1));
         self.initial.saturating_mul(doublings).min(self.max)
     }

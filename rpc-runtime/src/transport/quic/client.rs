@@ -8,11 +8,12 @@ use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 
 use crate::tls::HandshakeResult;
 use crate::transport::error::{ConnectionError, close};
+use crate::transport::handshake::HandshakeError;
 use crate::transport::quic::attempt::ConnectAttempt;
 use crate::transport::quic::client_socket::{ClientEndpoint, ClientSocket};
 use crate::transport::quic::config::{ALPN, transport};
 use crate::transport::quic::connection::{Connection, LocalSocket};
-use crate::transport::quic::error::{HandshakeError, handshake_error};
+use crate::transport::quic::error::handshake_error;
 use crate::transport::quic::udp::{any, socket};
 use crate::transport::quic::window::Windows;
 use crate::transport::settings::{Role, TransportSettings};

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use crate::event::HandshakeFailure;
 use crate::transport::error::ConnectionError;
+use crate::transport::handshake::alert;
 use crate::transport::quic::connection::{Connection, LocalSocket};
-use crate::transport::quic::error::{alert, lost};
+use crate::transport::quic::error::lost;
 use crate::transport::quic::udp::canonical;
 use crate::transport::quic::window::Windows;
 
