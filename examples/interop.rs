@@ -1,7 +1,8 @@
 //! A server for tests of clients in other languages.
 //!
-//! `cargo run --release --example interop -- --listen 127.0.0.1:0 --certificate-out cert.pem`
-//! prints `listening on ADDRESS` and serves until it is stopped.
+//! `cargo run --release --example interop -- --listen 127.0.0.1:0 --http 127.0.0.1:0 --certificate-out cert.pem`
+//! prints `http listening on ADDRESS` and `listening on ADDRESS`, and serves until it is stopped. Without `--http` it serves
+//! over QUIC alone.
 
 mod interop_service;
 
@@ -11,12 +12,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use interop_service::{Desk, InteropServer};
+use rpc_http::HttpServer;
 use rpc_runtime::{Identity, Server};
 
-const USAGE: &str = "usage: interop [--listen ADDRESS] [--certificate-out FILE]";
+const USAGE: &str = "usage: interop [--listen ADDRESS] [--http ADDRESS] [--certificate-out FILE]";
 
 struct Options {
     listen: String,
+    http: Option<String>,
     certificate_out: Option<PathBuf>,
 }
 
@@ -24,12 +27,14 @@ impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, &'static str> {
         let mut options = Self {
             listen: "127.0.0.1:4433".into(),
+            http: None,
             certificate_out: None,
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or(USAGE)?;
             match name.as_str() {
                 "--listen" => options.listen = value,
+                "--http" => options.http = Some(value),
                 "--certificate-out" => options.certificate_out = Some(value.into()),
                 _ => return Err(USAGE),
             }
@@ -54,6 +59,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         std::fs::write(file, certificate.to_pem())?;
     }
     let stop = stop_signal()?;
+    if let Some(listen) = options.http {
+        let http = HttpServer::new(server.services()).bind(listen).await?;
+        println!("http listening on {}", http.local_addr()?);
+        tokio::spawn(http.run());
+    }
     println!("listening on {address}");
 
     let serving = tokio::spawn(server.run());
