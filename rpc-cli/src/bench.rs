@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use rpc_runtime::{Address, Client, code};
+use rpc_runtime::{Client, code};
 
 use self::load::{Length, Load, Pace};
 use self::report::Report;
@@ -19,6 +19,7 @@ use crate::output::Output;
 use crate::params::{Given, Params};
 use crate::reply::CallFailed;
 use crate::source::describe;
+use crate::target::Target;
 
 /// The default timeout of a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,8 +38,8 @@ const OPEN: usize = 4096;
 /// server stalls, which a closed loop hides.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The address of the server: `HOST:PORT`
-    target: Address,
+    /// The server: `HOST:PORT` over QUIC, or a URL: `https://…`, `http://…`, `wss://…`, `ws://…`
+    target: Target,
     /// The name of the method
     method: String,
     #[command(flatten)]

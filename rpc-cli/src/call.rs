@@ -1,7 +1,7 @@
 //! `rpc call`: makes one call and prints its result on standard output.
 
 use clap::Args;
-use rpc_runtime::{Address, Client, code};
+use rpc_runtime::{Client, code};
 
 use crate::connect::Connection;
 use crate::document::{Document, Method};
@@ -12,13 +12,14 @@ use crate::params::{Given, Params};
 use crate::reply::{CallFailed, read_result};
 use crate::shell::command_line;
 use crate::source::{WITHOUT, describe};
+use crate::target::Target;
 use crate::types;
 
 /// Calls a method and prints its result
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The address of the server: `HOST:PORT`
-    target: Address,
+    /// The server: `HOST:PORT` over QUIC, or a URL: `https://…`, `http://…`, `wss://…`, `ws://…`
+    target: Target,
     /// The name of the method
     method: String,
     #[command(flatten)]
@@ -106,7 +107,7 @@ const SIGNATURE: usize = 2000;
 
 /// Returns the failure, with explanations from the description.
 pub(crate) fn explain(
-    (connection, target): (&Connection, &Address),
+    (connection, target): (&Connection, &Target),
     failed: CallFailed,
     name: &str,
     document: Option<&Document>,

@@ -7,19 +7,23 @@ use std::time::Duration;
 use clap::Args;
 use rpc_runtime::tls::UntrustedReason;
 use rpc_runtime::{
-    Address, Call, Client, ClientBuilder, ConnectError, Identity, Limits, Notification, Streaming,
-    Trust,
+    Call, Client, ClientBuilder, ConnectError, Identity, Limits, Notification, Streaming, Trust,
 };
 use serde::Serialize;
 
+use crate::carrier::{Carrier, Needs};
 use crate::failure::{Failure, Status, Stop};
 use crate::interrupt::{Session, until_interrupted};
 use crate::reply::{CallFailed, read_result};
 use crate::shell::quoted;
 use crate::size::Size;
+use crate::target::{Target, Url};
 
 /// The default maximum size of a reply, an item or a description.
 const MAX_REPLY: Size = Size(32 << 20);
+
+/// The default maximum time to connect over TCP.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The name of the metadata that holds a token.
 const AUTHORIZATION: &str = "authorization";
@@ -65,41 +69,97 @@ pub(crate) struct Connection {
     default_timeout: Option<Duration>,
     #[arg(skip)]
     default_max_reply: Option<Size>,
+    /// The command makes calls with items.
+    #[arg(skip)]
+    has_items: bool,
 }
 
 impl Connection {
     /// Connects, runs the work, and closes the connection, also after ctrl-c. Does not reconnect.
     pub(crate) async fn session<T>(
         &self,
-        target: &Address,
+        target: &Target,
         work: impl AsyncFnOnce(&Client) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         let builder = self.builder()?.reconnect(false);
         let _session = Session::open();
-        let client = until_interrupted(connect(builder, target)).await?;
-        let ended = until_interrupted(work(&client)).await;
-        leave(&client).await;
-        ended
+        let connected = until_interrupted(self.connect(builder, target)).await?;
+        let ended = until_interrupted(work(&connected.client)).await;
+        connected.leave().await;
+        connected.explain(ended)
     }
 
     /// Does the same with several connections, which reconnect when they are lost.
     pub(crate) async fn sessions<T>(
         &self,
-        target: &Address,
+        target: &Target,
         count: usize,
         work: impl AsyncFnOnce(&[Client]) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         let builder = self.builder()?;
         let _session = Session::open();
-        let mut clients = Vec::new();
-        while clients.len() < count {
-            clients.push(until_interrupted(connect(builder.clone(), target)).await?);
+        let mut connected = Vec::new();
+        while connected.len() < count {
+            connected.push(until_interrupted(self.connect(builder.clone(), target)).await?);
         }
-        let ended = until_interrupted(work(&clients)).await;
-        for client in &clients {
-            leave(client).await;
+        let clients: Vec<_> = connected.iter().map(|it| it.client.clone()).collect();
+        let mut ended = until_interrupted(work(&clients)).await;
+        for connected in &connected {
+            connected.leave().await;
+            if ended.is_err() {
+                ended = connected.explain(ended);
+            }
         }
         ended
+    }
+
+    async fn connect(&self, builder: ClientBuilder, target: &Target) -> Result<Connected, Stop> {
+        match target {
+            Target::Quic(address) => {
+                let client = builder.connect(address.to_string()).await;
+                Ok(Connected {
+                    client: client.map_err(|error| advise(&error, target))?,
+                    carrier: None,
+                })
+            }
+            Target::Url(url) => {
+                let needs = self.needs(url)?;
+                let (client, carrier) = Carrier::connect(builder, url, needs).await?;
+                Ok(Connected {
+                    client,
+                    carrier: Some(carrier),
+                })
+            }
+        }
+    }
+
+    fn needs(&self, url: &Url) -> Result<Needs, Failure> {
+        let of_tls = [
+            ("--pin", self.pin.is_some()),
+            ("--ca", self.ca.is_some()),
+            ("--cert", self.cert.is_some()),
+            ("--server-name", self.server_name.is_some()),
+        ];
+        let given = of_tls.into_iter().find(|(_, is_given)| *is_given);
+        if let (false, Some((name, _))) = (url.is_tls, given) {
+            let failure = Failure::usage(format!("`{name}` has no effect without TLS"));
+            return Err(failure.tip("write `https://` or `wss://` for a server with TLS"));
+        }
+        let mut metadata = self.meta.clone();
+        if let Some(token) = environment("RPC_TOKEN")?
+            && !metadata.iter().any(|(name, _)| name == AUTHORIZATION)
+        {
+            let value = format!("Bearer {}", token.trim());
+            metadata.push((AUTHORIZATION.to_owned(), value));
+        }
+        let timeout = self.timeout.or(self.default_timeout);
+        Ok(Needs {
+            max_reply: self.max_reply().0,
+            has_items: self.has_items,
+            connect_timeout: timeout.unwrap_or(CONNECT_TIMEOUT),
+            server_name: self.server_name.clone(),
+            metadata,
+        })
     }
 
     fn builder(&self) -> Result<ClientBuilder, Failure> {
@@ -225,6 +285,11 @@ impl Connection {
         self.default_max_reply = Some(Size(bytes));
     }
 
+    /// Makes calls with items possible over HTTP, where they take another form of request.
+    pub(crate) fn expect_items(&mut self) {
+        self.has_items = true;
+    }
+
     /// Sets the default of the timeout.
     pub(crate) fn default_timeout(&mut self, timeout: Duration) {
         self.default_timeout = Some(timeout);
@@ -301,13 +366,33 @@ fn environment(name: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-async fn connect(builder: ClientBuilder, target: &Address) -> Result<Client, Stop> {
-    let connected = builder.connect(target.to_string()).await;
-    Ok(connected.map_err(|error| advise(&error, target))?)
+/// A client that is connected.
+struct Connected {
+    client: Client,
+    /// Carries the streams of the client over HTTP or WebSocket.
+    carrier: Option<Carrier>,
 }
 
-async fn leave(client: &Client) {
-    let _ = tokio::time::timeout(LEAVE, client.close()).await;
+impl Connected {
+    async fn leave(&self) {
+        let _ = tokio::time::timeout(LEAVE, self.client.close()).await;
+        if let Some(carrier) = &self.carrier {
+            let _ = tokio::time::timeout(CONNECT_TIMEOUT, carrier.flush()).await;
+        }
+    }
+
+    /// Replaces the reason why the work failed by that of the carrier, which knows more.
+    fn explain<T>(&self, ended: Result<T, Stop>) -> Result<T, Stop> {
+        let Some(carrier) = &self.carrier else {
+            return ended;
+        };
+        let failure = match &ended {
+            Ok(_) => carrier.take_refused_notification(),
+            Err(Stop::Failed(_)) => carrier.take_failure(),
+            Err(_) => None,
+        };
+        failure.map_or(ended, |failure| Err(failure.into()))
+    }
 }
 
 /// A request that can carry metadata.
@@ -380,7 +465,7 @@ pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Returns the reason why there is no connection, and how to correct it.
-fn advise(error: &ConnectError, target: &Address) -> Failure {
+pub(crate) fn advise(error: &ConnectError, target: &Target) -> Failure {
     let status = match error {
         ConnectError::Timeout { .. } => Status::Timeout,
         ConnectError::Address(_) | ConnectError::Trust(_) => Status::Usage,

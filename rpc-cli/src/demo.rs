@@ -3,9 +3,12 @@
 mod service;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+use rpc_http::{HttpListener, HttpServer};
+use rpc_runtime::gateway::ServiceSet;
 use rpc_runtime::{Identity, Server};
 
 use self::service::{Demo, ShopServer, TextServer};
@@ -19,7 +22,13 @@ use crate::output::{FAINT, Output, TITLE};
 pub(crate) struct Options {
     /// The address and the UDP port to listen on; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    listen: std::net::SocketAddr,
+    listen: SocketAddr,
+    /// Listens for HTTP and WebSocket at this address too, without TLS
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Listens for HTTP and WebSocket at this address too, with TLS
+    #[arg(long, value_name = "ADDRESS")]
+    https: Option<SocketAddr>,
 }
 
 /// The maximum time for which calls go on after ctrl-c.
@@ -56,7 +65,13 @@ impl Options {
         let handle = server.handle();
         let mut interrupts = Interrupts::new()?;
 
-        writeln!(output, "{TITLE}listening on {address}{TITLE:#}\n")?;
+        writeln!(output, "{TITLE}listening on {address}{TITLE:#}")?;
+        for (scheme, listener) in self.listeners(&server.services()).await? {
+            let address = listener.local_addr()?;
+            writeln!(output, "{TITLE}listening on {scheme}://{address}/{TITLE:#}")?;
+            tokio::spawn(listener.run());
+        }
+        writeln!(output)?;
         writeln!(output, "{FAINT}In another terminal, try:{FAINT:#}")?;
         for line in service::TRY {
             let line = line.replace("SERVER", &format!("{address} --pin {pin}"));
@@ -69,5 +84,29 @@ impl Options {
         handle.shutdown(DRAIN).await;
         let _ = serving.await;
         Ok(())
+    }
+
+    /// Opens the sockets for HTTP.
+    async fn listeners(
+        &self,
+        services: &ServiceSet,
+    ) -> Result<Vec<(&'static str, HttpListener)>, Failure> {
+        let mut listeners = Vec::new();
+        for (scheme, address) in [("http", self.http), ("https", self.https)] {
+            let Some(address) = address else {
+                continue;
+            };
+            let http = HttpServer::new(services.clone());
+            let http = match scheme {
+                "https" => http.tls(),
+                _ => http,
+            };
+            let listener = http.bind(address).await.map_err(|error| {
+                let message = format!("{address}: {}", error_chain(&error));
+                Failure::new(Status::Unreachable, message)
+            })?;
+            listeners.push((scheme, listener));
+        }
+        Ok(listeners)
     }
 }

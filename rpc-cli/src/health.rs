@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
-use rpc_runtime::{Address, Client};
+use rpc_runtime::Client;
 use serde::Deserialize;
 
 use crate::connect::Connection;
 use crate::escape::{Printable, Short};
 use crate::failure::{Failure, Status, Stop};
 use crate::output::{Output, Printing};
+use crate::target::Target;
 
 /// The default timeout of the question.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,8 +18,8 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Asks whether a server, or one of its services, is ready for calls: the exit status is 0 only if it is
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The address of the server: `HOST:PORT`
-    target: Address,
+    /// The server: `HOST:PORT` over QUIC, or a URL: `https://…`, `http://…`, `wss://…`, `ws://…`
+    target: Target,
     /// The service: the name of its trait. By default the entire server
     service: Option<String>,
     #[command(flatten)]

@@ -1,10 +1,11 @@
 //! `rpc`: describes, calls, measures and compares services from the shell.
 //!
-//! Each command has a module. Common modules connect to a server ([`connect`]), read its description ([`document`],
+//! Each command has a module. Common modules connect to a server ([`connect`], and [`carrier`] for HTTP and WebSocket), read its description ([`document`],
 //! [`types`]), parse arguments ([`params`]), and show results and failures ([`output`], [`failure`]).
 
 mod bench;
 mod call;
+mod carrier;
 mod check;
 mod connect;
 mod demo;
@@ -28,6 +29,7 @@ mod shell;
 mod size;
 mod source;
 mod stream;
+mod target;
 mod types;
 #[cfg(test)]
 mod untrusted;

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rpc_runtime::{Address, Client};
+use rpc_runtime::Client;
 use serde_json::json;
 
 use crate::connect::Connection;
 use crate::failure::{Failure, Stop};
 use crate::output::{Output, Printing};
+use crate::target::Target;
 
 /// The default timeout of a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,8 +17,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Checks that a server answers: the exit status is 0 only if every ping was answered
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The address of the server: `HOST:PORT`
-    target: Address,
+    /// The server: `HOST:PORT` over QUIC, or a URL: `https://…`, `http://…`, `wss://…`, `ws://…`
+    target: Target,
     /// The number of pings; 0 sends pings until ctrl-c
     #[arg(long, short, value_name = "N", default_value_t = 1)]
     count: u64,

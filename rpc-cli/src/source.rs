@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use rpc_runtime::{Address, Client};
+use rpc_runtime::Client;
 
 use crate::connect::Connection;
 use crate::document::Document;
@@ -12,11 +12,12 @@ use crate::failure::{ErrorReply, Failure, Status, Stop};
 use crate::input::decode;
 use crate::json::Json;
 use crate::reply::CallFailed;
+use crate::target::Target;
 
 /// The source of a description: a file or a server.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    Server(Address),
+    Server(Target),
     File(std::path::PathBuf),
     Input,
 }
@@ -32,11 +33,9 @@ impl std::str::FromStr for Source {
         if Path::new(text).exists() {
             return Ok(Self::File(text.into()));
         }
-        text.parse()
-            .map(Self::Server)
-            .map_err(|error: rpc_runtime::AddressError| {
-                format!("{error}, the name of a file that exists, or `-` for standard input")
-            })
+        text.parse().map(Self::Server).map_err(|error: String| {
+            format!("{error}, the name of a file that exists, or `-` for standard input")
+        })
     }
 }
 

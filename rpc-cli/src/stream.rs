@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use clap::Args;
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{Address, Client};
+use rpc_runtime::Client;
 use serde::ser::Error;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -22,12 +22,13 @@ use crate::params::{Given, Params, Sent};
 use crate::reply::{self, CallFailed, read_result};
 use crate::shell::command_line;
 use crate::source::{WITHOUT, describe};
+use crate::target::Target;
 
 /// Calls a method that streams items, and prints each item as one line of JSON when it arrives
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The address of the server: `HOST:PORT`
-    target: Address,
+    /// The server: `HOST:PORT` over QUIC, or a URL: `https://…`, `http://…`, `wss://…`, `ws://…`
+    target: Target,
     /// The name of the method
     method: String,
     #[command(flatten)]
@@ -48,7 +49,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
+    pub(crate) async fn run(mut self, output: &mut Output) -> Result<(), Stop> {
+        self.connection.expect_items();
         if self.upload.is_some() && self.params.are_input() {
             let failure =
                 Failure::usage("standard input cannot be both the arguments and the items");

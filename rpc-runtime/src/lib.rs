@@ -152,6 +152,9 @@ pub mod balance {
 pub mod gateway {
     pub use crate::call_defaults::CallDefaults;
     #[cfg(feature = "server")]
+    #[doc(hidden)]
+    pub use crate::client::carried::{CarriedConnection, CarriedTls};
+    #[cfg(feature = "server")]
     pub use crate::server::gateway::{
         ConnectionRefused, ConnectionTicket, GatewayCall, GatewayConnection, GatewayPeer,
         ServiceSet,

@@ -17,4 +17,5 @@ mod program;
 mod shell;
 mod stream;
 mod undescribed;
+mod url;
 mod values;

@@ -131,13 +131,24 @@ pub(crate) struct Demo {
     child: Child,
     pub(crate) address: String,
     pub(crate) pin: String,
+    /// The URLs at which it answers over HTTP.
+    pub(crate) urls: Vec<String>,
     /// The commands that it suggests.
     pub(crate) advice: Vec<String>,
 }
 
 impl Demo {
     pub(crate) fn start() -> Self {
-        let mut child = command(&["serve-demo"])
+        Self::start_with(&[])
+    }
+
+    /// Starts it with listeners for `http://` and `https://`.
+    pub(crate) fn start_with_http() -> Self {
+        Self::start_with(&["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
+        let mut child = command(&[&["serve-demo"], options].concat())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -147,9 +158,11 @@ impl Demo {
             .strip_prefix("listening on ")
             .expect(&first)
             .to_owned();
+        let mut urls = Vec::new();
         let mut advice: Vec<String> = Vec::new();
         while !advice.last().is_some_and(|line| line.contains("rpc bench")) {
             let line = lines.next().unwrap().unwrap();
+            urls.extend(line.strip_prefix("listening on ").map(str::to_owned));
             advice.extend(line.strip_prefix("  ").map(str::to_owned));
         }
         let pin = advice[0].rsplit(' ').next().unwrap().to_owned();
@@ -157,6 +170,7 @@ impl Demo {
             child,
             address,
             pin,
+            urls,
             advice,
         }
     }

@@ -688,6 +688,12 @@ impl<R> ClientBuilder<R> {
             .unwrap_or_else(|twice| panic!("{twice}"))
     }
 
+    /// Returns the settings for connecting.
+    #[cfg(feature = "server")]
+    pub(super) fn dial_settings(&self) -> &DialSettings {
+        &self.settings.dial
+    }
+
     /// Creates a client on a connection in memory.
     pub(crate) fn in_memory(self, connection: memory::Connection) -> Client
     where

@@ -22,6 +22,8 @@ mod builder;
 mod call;
 mod call_with_metadata;
 pub(crate) mod callback;
+#[cfg(feature = "server")]
+pub(crate) mod carried;
 mod connection;
 mod connector;
 pub(crate) mod decode;
