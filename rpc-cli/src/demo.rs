@@ -12,7 +12,8 @@ use rpc_runtime::gateway::ServiceSet;
 use rpc_runtime::{Identity, Server};
 
 use self::service::{Demo, ShopServer, TextServer};
-use crate::connect::{error_chain, hexadecimal};
+use crate::advice::error_chain;
+use crate::connect::hexadecimal;
 use crate::failure::{Failure, Status, Stop};
 use crate::interrupt::Interrupts;
 use crate::output::{FAINT, Output, TITLE};

@@ -3,6 +3,7 @@
 //! Each command has a module. Common modules connect to a server ([`connect`], and [`carrier`] for HTTP and WebSocket), read its description ([`document`],
 //! [`types`]), parse arguments ([`params`]), and show results and failures ([`output`], [`failure`]).
 
+mod advice;
 mod bench;
 mod call;
 mod carrier;

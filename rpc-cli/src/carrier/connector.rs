@@ -17,8 +17,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::carrier::{Shared, refused};
-use crate::connect::advise;
+use crate::advice::advise;
+use crate::carrier::refused;
+use crate::carrier::shared::Shared;
 use crate::failure::{Failure, Status};
 use crate::target::{Protocol, Target};
 

@@ -23,7 +23,8 @@ use tower_service::Service;
 
 use crate::carrier::connector::{Connector, Socket};
 use crate::carrier::lines::{Envelope, Lines, line_of};
-use crate::carrier::{Shared, locked, refused};
+use crate::carrier::refused;
+use crate::carrier::shared::{Shared, locked};
 use crate::failure::Failure;
 
 const JSON: &str = "application/json";
@@ -133,7 +134,7 @@ impl Http {
         });
         match answered {
             Ok(reply) => {
-                *self.shared.failure() = None;
+                self.shared.succeed();
                 stream.send(line_of(&reply)).await;
             }
             Err(failure) => {
@@ -227,7 +228,7 @@ impl Http {
         *request.headers_mut() = self.headers(content_type);
         self.client.request(request).await.map_err(|error| {
             // The connector knows more.
-            let known = error.is_connect().then(|| self.shared.failure().take());
+            let known = error.is_connect().then(|| self.shared.take_failure());
             known
                 .flatten()
                 .unwrap_or_else(|| refused::lost(&self.shared, &error))

@@ -6,8 +6,8 @@ use http::{HeaderMap, StatusCode};
 use rpc_runtime::ConnectError;
 use tokio_rustls::rustls;
 
-use crate::carrier::Shared;
-use crate::connect::{advise, error_chain};
+use crate::advice::{advise, error_chain};
+use crate::carrier::shared::Shared;
 use crate::failure::{Failure, Status};
 use crate::target::{Protocol, Target};
 

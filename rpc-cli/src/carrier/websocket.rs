@@ -18,7 +18,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::carrier::connector::{Socket, Transport};
 use crate::carrier::lines::{Envelope, Lines, line_of};
-use crate::carrier::{NotificationGuard, Shared, locked, refused};
+use crate::carrier::refused;
+use crate::carrier::shared::{NotificationGuard, Shared, locked};
 use crate::failure::{Failure, Status};
 
 /// The number of messages that wait to be sent.
