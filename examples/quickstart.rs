@@ -1,7 +1,10 @@
 //! Runs a server and a client in one process, over real QUIC on loopback.
+//!
+//! `cargo run --example quickstart -- --serve` serves until ctrl-c, over HTTP as well.
 
 use std::time::Duration;
 
+use rpc_http::HttpServer;
 use rpc_runtime::{CallError, Client, Identity, RpcError, Server, Trust, rpc};
 
 #[rpc]
@@ -45,6 +48,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .service(DeskServer::new(Clerk))
         .bind("127.0.0.1:0")?;
     let (address, handle) = (server.local_addr()?, server.handle());
+    if std::env::args().any(|argument| argument == "--serve") {
+        let http = HttpServer::new(server.services());
+        let http = http.bind("127.0.0.1:8080").await?;
+        println!("http listening on {}", http.local_addr()?);
+        tokio::join!(server.run(), http.run());
+        return Ok(());
+    }
     tokio::spawn(server.run());
 
     let client = Client::builder().trust(trust).connect(address).await?;

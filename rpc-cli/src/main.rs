@@ -43,7 +43,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::failure::{Failure, HELP, Status, Stop};
 use crate::output::{Color, Output};
 
-/// Describes, calls, measures and compares JSON-RPC services over QUIC
+/// Describes, calls, measures and compares JSON-RPC services over QUIC, HTTP and WebSocket
 #[derive(Debug, Parser)]
 #[command(name = "rpc", version, after_help = HELP)]
 struct Cli {

@@ -72,3 +72,8 @@ pub use service::{HttpService, PeerAddress};
 pub use stream_body::BodyError;
 #[cfg(feature = "websocket")]
 pub use subscriptions::{SubscriptionNames, Subscriptions};
+
+/// Compiles the programs in the page about HTTP.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/http.md")]
+struct PageOfHttp;

@@ -12,8 +12,11 @@ pub trait Greeter {
     async fn greet(&self, name: &str) -> String;
 }
 
-/// The port of the server.
+/// The port of the server, for QUIC.
 pub const PORT: u16 = 4433;
+
+/// The port of the server for HTTP and WebSocket, without TLS: the ingress has the certificate of the public name.
+pub const HTTP_PORT: u16 = 8080;
 
 /// The time in which a pod that is told to stop still serves calls, and the readiness probe reads that it is not serving. It
 /// is as long as the probe takes to notice, and then the clients to resolve the name again.

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kubernetes::{ANNOUNCEMENT, DRAIN, PORT};
+use kubernetes::{ANNOUNCEMENT, DRAIN, HTTP_PORT, PORT};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +45,13 @@ fn client() -> Deployment {
         panic!("a deployment")
     };
     read(deployment).unwrap()
+}
+
+fn ingress() -> (Service, Ingress) {
+    let [service, ingress] = &manifests("ingress.yaml")[..] else {
+        panic!("a service and an ingress")
+    };
+    (read(service).unwrap(), read(ingress).unwrap())
 }
 
 fn pod(deployment: &Deployment) -> &PodSpec {
@@ -95,7 +103,7 @@ fn the_service_is_headless_and_leads_to_the_servers_port() {
     let ports = spec.ports.unwrap();
     let container = container(pod(&deployment));
     let listening = container.ports.as_ref().unwrap();
-    assert_eq!((ports.len(), listening.len()), (1, 1));
+    assert_eq!((ports.len(), listening.len()), (1, 2));
     assert_eq!(ports[0].protocol.as_deref(), Some("UDP"));
     assert_eq!(ports[0].port, i32::from(PORT));
     assert_eq!(ports[0].target_port.clone().map(name), listening[0].name);
@@ -108,6 +116,45 @@ fn name(port: IntOrString) -> String {
         IntOrString::String(name) => name,
         IntOrString::Int(number) => panic!("{number} is no name"),
     }
+}
+
+#[test]
+fn the_ingress_leads_to_the_http_port_of_each_pod_and_to_the_host_that_the_server_allows() {
+    let (service, ingress) = ingress();
+    let (headless, deployment) = server();
+    let spec = service.spec.unwrap();
+    assert_eq!(spec.selector, headless.spec.unwrap().selector);
+    let ports = spec.ports.unwrap();
+    let container = container(pod(&deployment));
+    let listening = &container.ports.as_ref().unwrap()[1];
+    assert_eq!(ports.len(), 1);
+    assert_eq!(ports[0].protocol.as_deref(), Some("TCP"));
+    assert_eq!(ports[0].target_port.clone().map(name), listening.name);
+    assert_eq!(listening.protocol.as_deref(), Some("TCP"));
+    assert_eq!(listening.container_port, i32::from(HTTP_PORT));
+
+    let spec = ingress.spec.unwrap();
+    let [rule] = &spec.rules.unwrap()[..] else {
+        panic!("one rule")
+    };
+    let env = container.env.as_ref().unwrap();
+    let allowed = env.iter().find(|variable| variable.name == "RPC_HOST");
+    assert_eq!(allowed.unwrap().value, rule.host);
+    let [tls] = &spec.tls.unwrap()[..] else {
+        panic!("one certificate")
+    };
+    assert_eq!(tls.hosts.as_ref().unwrap().first(), rule.host.as_ref());
+    let [path] = &rule.http.as_ref().unwrap().paths[..] else {
+        panic!("one path")
+    };
+    assert_eq!(
+        (path.path.as_deref(), path.path_type.as_str()),
+        (Some("/rpc"), "Exact")
+    );
+    let backend = path.backend.service.as_ref().unwrap();
+    assert_eq!(Some(&backend.name), service.metadata.name.as_ref());
+    let port = backend.port.as_ref().unwrap();
+    assert_eq!(port.name, ports[0].name);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 
 /// A running program, and the lines that it prints.
@@ -45,6 +46,7 @@ fn server(folder: &Path, name: &str, listen: &str) -> Program {
             .env("RPC_CERTIFICATE", folder.join("tls.crt"))
             .env("RPC_KEY", folder.join("tls.key"))
             .env("RPC_LISTEN", listen)
+            .env("RPC_HTTP_LISTEN", "127.0.0.1:0")
             .env("POD_NAME", name),
     )
 }
@@ -54,6 +56,20 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(limit, future)
         .await
         .expect("this should not take long")
+}
+
+/// Calls as the ingress does, and returns the response.
+async fn post(address: &str, host: &str) -> String {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"greet","params":["Ada"]}"#;
+    let request = format!(
+        "POST /rpc HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 #[tokio::test]
@@ -74,6 +90,15 @@ async fn a_client_goes_on_while_a_server_is_told_to_stop_and_another_takes_its_p
     let line = first.line().await;
     let address = line.strip_prefix("listening on ").unwrap().to_owned();
     let port = address.rsplit_once(':').unwrap().1;
+    let line = first.line().await;
+    let http = line.strip_prefix("http listening on ").unwrap();
+    for (host, answer) in [
+        ("greeter.example.org", "Hello, Ada, from first!"),
+        ("other.example.org", "403 Forbidden"),
+    ] {
+        let answered = soon(post(http, host)).await;
+        assert!(answered.contains(answer), "{host}: {answered}");
+    }
     let start_client = || {
         Program::start(
             Command::new(env!("CARGO_BIN_EXE_greeter-client"))

@@ -207,11 +207,16 @@ fn log_event_is_documented_with_its_target_and_fields() {
         .filter(|line| line.starts_with("| `"))
         .collect();
     let mut events = 0;
-    for folder in ["rpc-runtime/src", "rpc-discovery/src"] {
+    for folder in ["rpc-runtime/src", "rpc-discovery/src", "rpc-http/src"] {
         for arguments in sources(folder).iter().flat_map(|path| calls(&code(path))) {
             let event = arguments.last().unwrap().trim_matches('"').to_owned();
             let cells = format!("| `{event}` |");
-            let row = rows.iter().find(|row| row.contains(&cells));
+            // Two targets may have an event of the same name.
+            let target = arguments[0].strip_prefix("target: ");
+            let target = target.map(|target| format!("| `{}` |", target.trim_matches('"')));
+            let is_of_target = |row: &str| target.iter().all(|target| row.starts_with(target));
+            let found = |row: &&&str| row.contains(&cells) && is_of_target(row);
+            let row = rows.iter().find(found);
             let row = row.unwrap_or_else(|| panic!("LOGS.md has no row of `{event}`"));
             events += 1;
             for argument in &arguments[..arguments.len() - 1] {

@@ -3,7 +3,8 @@
 
 use std::error::Error;
 
-use kubernetes::{ANNOUNCEMENT, DRAIN, Greeter, GreeterServer, PORT, setting};
+use kubernetes::{ANNOUNCEMENT, DRAIN, Greeter, GreeterServer, HTTP_PORT, PORT, setting};
+use rpc_http::{HttpServer, HttpService};
 use rpc_runtime::{Identity, Server, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,8 +29,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::builder(identity)
         .service(GreeterServer::new(Pod { name }))
         .bind(setting("RPC_LISTEN", &format!("0.0.0.0:{PORT}")))?;
+    // The ingress passes on the host that the client named.
+    let host = setting("RPC_HOST", "greeter.example.org");
+    let service = HttpService::new(server.services())
+        .path("/rpc")
+        .allow_hosts([host]);
+    let http = HttpServer::new(service)
+        .bind(setting("RPC_HTTP_LISTEN", &format!("0.0.0.0:{HTTP_PORT}")))
+        .await?;
     println!("listening on {}", server.local_addr()?);
+    println!("http listening on {}", http.local_addr()?);
     let handle = server.handle();
+    tokio::spawn(http.run());
     let serving = tokio::spawn(server.run());
     terminate.recv().await;
     println!("not serving");
