@@ -198,12 +198,14 @@ impl Http {
         while let Some(frame) = body.frame().await {
             let frame = match frame {
                 Ok(frame) => frame,
+                // A server of HTTP/1.1 that has answered before the end of the items closes the connection.
+                Err(_) if is_over(&mut send).await => return,
                 Err(error) => return self.shared.fail(refused::lost(&self.shared, &error)),
             };
             let Ok(chunk) = frame.into_data() else {
                 continue;
             };
-            if poll_fn(|cx| send.poll_ready(cx)).await.is_err() {
+            if is_over(&mut send).await {
                 return;
             }
             is_empty &= chunk.trim_ascii().is_empty();
@@ -268,6 +270,11 @@ impl Http {
     fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
         locked(&self.running)
     }
+}
+
+/// Returns `true` if the client has its reply, and reads no further.
+async fn is_over(send: &mut GatewaySend) -> bool {
+    poll_fn(|cx| send.poll_ready(cx)).await.is_err()
 }
 
 /// Returns `true` if a body is a reply of JSON-RPC.

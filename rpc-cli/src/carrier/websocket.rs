@@ -21,6 +21,7 @@ use crate::carrier::lines::{Envelope, Lines, line_of};
 use crate::carrier::refused;
 use crate::carrier::shared::{NotificationGuard, Shared, locked};
 use crate::failure::{Failure, Status};
+use crate::size::Size;
 
 /// The number of messages that wait to be sent.
 const QUEUE: usize = 64;
@@ -164,6 +165,7 @@ impl Streams {
                 Some(Ok(Message::Binary(bytes))) => self.receive(&bytes, &sender).await,
                 Some(Ok(Message::Close(Some(close)))) => return Some(self.closed(&close)),
                 Some(Ok(_)) => {}
+                Some(Err(Error::Capacity(_))) => return Some(self.too_large()),
                 Some(Err(error)) => return Some(refused::lost(&self.shared, &error)),
                 None => {
                     let message = format!("{}: the server closed the connection", self.shared.url);
@@ -171,6 +173,15 @@ impl Streams {
                 }
             }
         }
+    }
+
+    fn too_large(&self) -> Failure {
+        let limit = Size(self.shared.needs.max_reply);
+        let message = format!("{}: a message is too large", self.shared.url);
+        let failure = Failure::new(Status::Unusable, message);
+        failure.tip(format!(
+            "the limit is {limit}; raise it with `--max-reply SIZE`"
+        ))
     }
 
     fn closed(&self, close: &CloseFrame) -> Failure {

@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 
-use crate::program::{Demo, Ended, rpc, rpc_with_env, rpc_with_input};
+use crate::program::{Demo, Ended, command, ended, rpc, rpc_with_env, rpc_with_input};
 
 /// A command with each kind of URL as its target.
 struct Urls {
@@ -456,6 +457,37 @@ fn server_that_sends_without_end_is_cut_at_the_limit() {
     ])
     .assert_failed(5);
     assert!(told.contains("--max-reply SIZE"), "{told}");
+}
+
+#[test]
+fn reply_past_the_limit_over_each_url_is_refused_with_the_option_that_raises_it() {
+    let urls = Urls::start();
+    let discover = ["rpc.discover", "--max-reply", "1KiB"];
+    urls.check(("call", &discover, ""), |ended| {
+        let told = ended.assert_failed(5);
+        assert!(told.contains("raise it with `--max-reply SIZE`"), "{told}");
+    });
+}
+
+#[test]
+fn response_before_the_end_of_the_input_is_printed_over_each_url() {
+    let urls = Urls::start();
+    // Standard input stays open while the command runs.
+    for target in urls.each() {
+        let target: Vec<_> = target.iter().map(String::as_str).collect();
+        let line = [&["stream"], &target[..], &["shop.order", "--upload", "-"]].concat();
+        let mut child = command(&line)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"{\"item\":\"melon\"}\n").unwrap();
+        let told = ended(child).assert_failed(1);
+        assert!(told.contains("there is no melon"), "{told}");
+        drop(input);
+    }
 }
 
 #[test]
