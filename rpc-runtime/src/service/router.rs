@@ -220,6 +220,7 @@ macro_rules! tuples_of_trees {
     };
 }
 
+#[cfg(feature = "server")]
 pub(crate) use tuples_of_trees;
 
 macro_rules! digits {
