@@ -61,6 +61,7 @@ mod session;
 mod sse;
 mod stream;
 mod stream_body;
+mod timed_io;
 #[cfg(feature = "websocket")]
 mod subscriptions;
 #[cfg(feature = "websocket")]

@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use crate::service::HttpService;
 use crate::session::{HttpConnection, TcpTicket};
+use crate::timed_io::TimedIo;
 
 /// The pause after an error of the listener that does not end by itself, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -253,6 +254,8 @@ impl Acceptor {
             extensions.insert(Arc::clone(&ticket));
             self.service.clone().call(request)
         });
+        let write_timeout = services.limits().write_timeout;
+        let stream = TimedIo::new(stream, self.idle_timeout, write_timeout);
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
         let mut serving = std::pin::pin!(serving);
         let ended = tokio::select! {

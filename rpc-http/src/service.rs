@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
@@ -280,8 +280,11 @@ struct Admitted {
 
 /// Returns `true` if the body has an encoding. Encodings are not accepted, since a small body could become a large one.
 fn is_encoded(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(CONTENT_ENCODING);
-    encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let is_other = |name, plain: &[u8]| {
+        let mut values = headers.get_all(name).iter();
+        values.any(|value| !value.as_bytes().eq_ignore_ascii_case(plain))
+    };
+    is_other(CONTENT_ENCODING, b"identity") || is_other(TRANSFER_ENCODING, b"chunked")
 }
 
 impl From<ServiceSet> for HttpService {

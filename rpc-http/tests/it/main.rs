@@ -2,6 +2,7 @@
 
 mod curl;
 mod guard;
+mod hostile_http1;
 mod listener;
 mod post;
 mod sse;
