@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::held_reply::HeldReply;
 use crate::stream_body::{BodyError, StreamBody};
 
 /// The body of a response. Dropping it before its end cancels the calls of the request.
@@ -17,6 +19,7 @@ enum Kind {
     #[default]
     Empty,
     Whole(Bytes),
+    Large(HeldReply),
     Stream(Box<StreamBody>),
 }
 
@@ -26,6 +29,14 @@ impl ResponseBody {
         match bytes.is_empty() {
             true => Self::default(),
             false => Self(Kind::Whole(bytes)),
+        }
+    }
+
+    /// Returns the body that holds a reply, which is released when the client does not take it in time.
+    pub(crate) fn reply(reply: Bytes, write_timeout: Duration) -> Self {
+        match HeldReply::is_large(&reply) {
+            true => Self(Kind::Large(HeldReply::new(reply, write_timeout))),
+            false => Self::whole(reply),
         }
     }
 
@@ -51,6 +62,10 @@ impl Body for ResponseBody {
                 *kind = Kind::Empty;
                 Poll::Ready(Some(Ok(bytes)))
             }
+            Kind::Large(reply) => {
+                let piece = reply.next_piece().map_err(BodyError::from);
+                Poll::Ready(piece.transpose())
+            }
             Kind::Stream(stream) => stream.poll_chunk(cx),
         };
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
@@ -67,6 +82,7 @@ impl Body for ResponseBody {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Large(reply) => SizeHint::with_exact(reply.len() as u64),
             Kind::Stream(_) => SizeHint::default(),
         }
     }

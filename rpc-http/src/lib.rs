@@ -50,6 +50,7 @@ mod accepted;
 mod body;
 mod discard;
 mod guard;
+mod held_reply;
 mod listener;
 mod media;
 mod metadata;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -27,8 +28,14 @@ pub(crate) async fn answer<B: Body>(
     let max_bytes = limits.max_request_bytes;
     let mut call = connection.call(defaults);
     let received = timeout(limits.message_timeout, receive(body, &mut call, max_bytes));
-    received.await.map_err(|_| Refusal::BodyTimedOut)??;
-    Ok(respond(call.answer().await))
+    match received.await {
+        Ok(received) => received?,
+        Err(_) => {
+            call.time_out();
+            return Err(Refusal::BodyTimedOut);
+        }
+    }
+    Ok(respond(call.answer().await, limits.write_timeout))
 }
 
 /// Receives the body into the buffer of the call, without a copy between.
@@ -65,13 +72,13 @@ async fn receive<B: Body>(
 }
 
 /// Returns the response that holds a reply. A message without a reply has status 204.
-fn respond(reply: Bytes) -> Response<ResponseBody> {
+fn respond(reply: Bytes, write_timeout: Duration) -> Response<ResponseBody> {
     if reply.is_empty() {
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return response;
     }
-    let mut response = Response::new(ResponseBody::whole(reply));
+    let mut response = Response::new(ResponseBody::reply(reply, write_timeout));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

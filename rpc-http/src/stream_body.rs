@@ -11,9 +11,13 @@ use rpc_runtime::gateway::{GatewayRecv, StreamError};
 use thiserror::Error;
 use tokio::time::sleep;
 
+use crate::held_reply::NotTaken;
 use crate::pump::Pump;
 use crate::session::RequestConnection;
 use crate::sse::EventWriter;
+
+/// The code of a response that the client did not take in time (section 8.2 of `PROTOCOL.md`).
+const TIMEOUT: u32 = 0x14;
 
 /// The time for which a client of HTTP/1.1 may still send after the server's half has ended. After that the connection is
 /// closed, and the client may lose the end of the response.
@@ -163,11 +167,28 @@ impl fmt::Debug for StreamBody {
 ///
 /// Its source is an error of HTTP/2 with the code of the stream (section 8.2 of `PROTOCOL.md`), which hyper sends to the client.
 #[derive(Debug, Error)]
-#[error("{stream}")]
+#[error("{reason}")]
 pub struct BodyError {
-    stream: StreamError,
+    reason: BodyEnd,
     #[source]
     reset: h2::Error,
+}
+
+#[derive(Debug, Error)]
+enum BodyEnd {
+    #[error("{0}")]
+    Stream(StreamError),
+    #[error("the client did not take the response in time (`Limits::write_timeout`)")]
+    NotTaken,
+}
+
+impl From<NotTaken> for BodyError {
+    fn from(NotTaken: NotTaken) -> Self {
+        Self {
+            reason: BodyEnd::NotTaken,
+            reset: h2::Reason::from(TIMEOUT).into(),
+        }
+    }
 }
 
 impl From<StreamError> for BodyError {
@@ -175,7 +196,7 @@ impl From<StreamError> for BodyError {
         let code = stream.code().and_then(|code| u32::try_from(code).ok());
         let reason = code.map_or(h2::Reason::INTERNAL_ERROR, h2::Reason::from);
         Self {
-            stream,
+            reason: BodyEnd::Stream(stream),
             reset: reason.into(),
         }
     }

@@ -3,6 +3,7 @@
 mod curl;
 mod guard;
 mod hostile_http1;
+mod hostile_http2;
 mod listener;
 mod post;
 mod sse;

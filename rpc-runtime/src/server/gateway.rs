@@ -360,7 +360,8 @@ impl fmt::Debug for GatewayConnection {
     }
 }
 
-/// A message that is answered without a stream.
+/// A message that is answered without a stream. Dropping it before its answer is a cancellation, which counts towards
+/// [`Limits::max_net_cancellations`].
 pub struct GatewayCall(Box<dyn AnswerCall>);
 
 impl GatewayCall {
@@ -376,6 +377,11 @@ impl GatewayCall {
     /// Dropping the future cancels the calls of the message.
     pub async fn answer(self) -> Bytes {
         self.0.answer().await
+    }
+
+    /// Discards the message, since the rest of it did not arrive within [`Limits::message_timeout`].
+    pub fn time_out(self) {
+        self.0.time_out();
     }
 }
 
@@ -414,6 +420,8 @@ trait AnswerCall: Send {
     fn push(&mut self, bytes: &[u8]);
 
     fn answer(self: Box<Self>) -> BoxFuture<Bytes>;
+
+    fn time_out(self: Box<Self>);
 }
 
 /// Answers the messages of one connection.
@@ -428,13 +436,31 @@ impl<R: Router> OpenCalls for DirectCalls<R> {
         let mut call = spare.unwrap_or_else(|| DirectCall::new(Arc::clone(&self.connection)));
         call.begin();
         call.set_defaults(defaults);
-        Box::new(BegunCall { calls: self, call })
+        let pending = PendingAnswer {
+            calls: self,
+            is_over: false,
+        };
+        Box::new(BegunCall { pending, call })
     }
 }
 
-struct BegunCall<R> {
-    calls: Arc<DirectCalls<R>>,
+struct BegunCall<R: Router> {
+    pending: PendingAnswer<R>,
     call: DirectCall<R>,
+}
+
+/// Counts a message that is dropped before its answer as wasted work, like a stream that the client resets.
+struct PendingAnswer<R: Router> {
+    calls: Arc<DirectCalls<R>>,
+    is_over: bool,
+}
+
+impl<R: Router> Drop for PendingAnswer<R> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.calls.connection.abuse().record_wasted();
+        }
+    }
 }
 
 impl<R: Router> AnswerCall for BegunCall<R> {
@@ -444,8 +470,13 @@ impl<R: Router> AnswerCall for BegunCall<R> {
 
     fn answer(self: Box<Self>) -> BoxFuture<Bytes> {
         Box::pin(async move {
-            let Self { calls, mut call } = *self;
+            let Self {
+                mut pending,
+                mut call,
+            } = *self;
             let reply = call.answer().await;
+            pending.is_over = true;
+            let calls = &pending.calls;
             let reply = match reply.len() {
                 ..=SMALL_MESSAGE_BYTES => Bytes::copy_from_slice(reply),
                 _ => Bytes::from_owner(CountedReply {
@@ -463,6 +494,13 @@ impl<R: Router> AnswerCall for BegunCall<R> {
             }
             reply
         })
+    }
+
+    fn time_out(mut self: Box<Self>) {
+        self.pending.is_over = true;
+        let connection = &self.pending.calls.connection;
+        connection.report_read_timeout(true);
+        connection.abuse().record_timed_out_message();
     }
 }
 
