@@ -56,6 +56,18 @@ impl<I> TimedIo<I> {
         }
     }
 
+    /// The same for a connection whose client has sent something.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn opened(io: I, write_timeout: Duration) -> Self {
+        Self {
+            io,
+            opening: None,
+            write_timeout,
+            stall: None,
+            is_stalled: false,
+        }
+    }
+
     /// Passes on how far a write got, or an error if the client has taken nothing for too long.
     fn limit<T>(
         &mut self,
@@ -79,7 +91,7 @@ impl<I> TimedIo<I> {
     }
 }
 
-fn timed_out(reason: &'static str) -> io::Error {
+pub(crate) fn timed_out(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, reason)
 }
 

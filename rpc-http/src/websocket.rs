@@ -9,5 +9,6 @@ mod lines;
 mod route;
 mod session;
 mod subscription;
+mod watched_io;
 
 pub(crate) use handshake::{accept, is_upgrade};

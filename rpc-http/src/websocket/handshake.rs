@@ -9,6 +9,7 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode};
 use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
+use rpc_runtime::Limits;
 use rpc_runtime::gateway::{CallDefaults, ConnectionTicket, GatewayConnection, ServiceSet};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -18,6 +19,7 @@ use crate::body::ResponseBody;
 use crate::refusal::Refusal;
 use crate::subscriptions::SubscriptionCalls;
 use crate::websocket::session::Session;
+use crate::websocket::watched_io::WatchedIo;
 
 /// The subprotocol. A client may also request none.
 const SUBPROTOCOL: &str = "jsonrpc-1";
@@ -63,11 +65,18 @@ pub(crate) fn accept<B>(
     }
     let ticket = request.extensions().get::<Arc<ConnectionTicket>>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
-    let config = config(services.limits().max_request_bytes);
+    let Limits {
+        max_request_bytes,
+        message_timeout,
+        write_timeout,
+        ..
+    } = *services.limits();
+    let config = config(max_request_bytes);
     tokio::spawn(async move {
         // Otherwise the client has disconnected.
         let Ok(upgraded) = upgrade.await else { return };
         let io = TokioIo::new(upgraded);
+        let io = WatchedIo::new(io, message_timeout, write_timeout);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Session::new(socket, (services, connection), settings)
             .run()

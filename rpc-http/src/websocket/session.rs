@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -199,7 +200,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             }
             let received = match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Ready(Some(Ok(received))) => received,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(end_of(error)),
+                Poll::Ready(Some(Err(error))) => {
+                    if is_timeout(&error) {
+                        self.connection.call(None).time_out();
+                    }
+                    return Poll::Ready(end_of(error));
+                }
                 Poll::Ready(None) => return Poll::Ready(End::Lost),
                 Poll::Pending => return Poll::Pending,
             };
@@ -310,11 +316,19 @@ fn without_lines(message: Bytes) -> Bytes {
     bytes.collect()
 }
 
+fn is_timeout(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == ErrorKind::TimedOut)
+}
+
 fn end_of(error: Error) -> End {
     match error {
         Error::Capacity(_) => End::server(
             CloseCode::Size,
             "the message is too large (`Limits::max_request_bytes`)",
+        ),
+        error if is_timeout(&error) => End::server(
+            CloseCode::Policy,
+            "the message did not arrive in time (`Limits::message_timeout`)",
         ),
         Error::Utf8(_) => End::server(CloseCode::Invalid, "the message is not UTF-8"),
         Error::Protocol(_) => End::server(CloseCode::Protocol, "the frames break RFC 6455"),

@@ -4,6 +4,7 @@ mod curl;
 mod guard;
 mod hostile_http1;
 mod hostile_http2;
+mod hostile_websocket;
 mod listener;
 mod post;
 mod sse;
