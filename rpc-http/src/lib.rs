@@ -62,9 +62,9 @@ mod session;
 mod sse;
 mod stream;
 mod stream_body;
-mod timed_io;
 #[cfg(feature = "websocket")]
 mod subscriptions;
+mod timed_io;
 #[cfg(feature = "websocket")]
 mod websocket;
 

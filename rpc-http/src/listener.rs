@@ -215,7 +215,7 @@ impl Acceptor {
         let handshake = tokio::select! {
             biased;
             handshake = timeout(ticket.handshake_timeout(), handshake) => handshake,
-            () = ticket.evicted() => return,
+            () = ticket.evicted() => return ticket.record_evicted(),
         };
         match handshake {
             Ok(Ok(stream)) => {

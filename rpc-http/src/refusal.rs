@@ -37,6 +37,11 @@ pub(crate) enum Refusal {
         expect(dead_code, reason = "refuses handshakes of WebSocket")
     )]
     WebSocketHandshake,
+    #[cfg_attr(
+        not(feature = "websocket"),
+        expect(dead_code, reason = "refuses sockets of WebSocket")
+    )]
+    TooManyConnections,
     /// The server takes no more streams of the connection, and would close it with this code.
     Unavailable {
         code: Option<u64>,
@@ -64,7 +69,7 @@ impl Refusal {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::MetadataTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyConnections | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
     }
@@ -98,6 +103,7 @@ impl Refusal {
                 "the handshake of WebSocket needs `connection: upgrade` and `sec-websocket-key`"
             }
             Self::MetadataTooLarge => "the headers of metadata have more than 8192 bytes",
+            Self::TooManyConnections => "a limit of connections is reached",
             Self::Unavailable { .. } => {
                 "the server takes no more connections, is shutting down, or has closed this one"
             }

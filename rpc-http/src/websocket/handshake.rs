@@ -6,7 +6,7 @@ use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
 use rpc_runtime::Limits;
@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::body::ResponseBody;
 use crate::refusal::Refusal;
+use crate::session::HttpConnection;
 use crate::subscriptions::SubscriptionCalls;
 use crate::websocket::session::Session;
 use crate::websocket::watched_io::WatchedIo;
@@ -63,7 +64,7 @@ pub(crate) fn accept<B>(
     if request.method() == Method::GET {
         switch_protocols(headers, &mut response)?;
     }
-    let ticket = request.extensions().get::<Arc<ConnectionTicket>>().cloned();
+    let ticket = ticket_of(&request, &services)?;
     let upgrade = hyper::upgrade::on(&mut request);
     let Limits {
         max_request_bytes,
@@ -85,6 +86,29 @@ pub(crate) fn accept<B>(
         drop(ticket);
     });
     Ok(response)
+}
+
+/// Returns the place of a socket within the limits of connections: that of its connection, or one of its own if it is one of
+/// many on a connection of HTTP/2, each of which has the limits of a connection. A router in front of the service counts its
+/// connections itself.
+fn ticket_of<B>(
+    request: &Request<B>,
+    services: &ServiceSet,
+) -> Result<Option<Arc<ConnectionTicket>>, Refusal> {
+    let extensions = request.extensions();
+    let Some(ticket) = extensions.get::<Arc<ConnectionTicket>>() else {
+        return Ok(None);
+    };
+    let http = extensions.get::<HttpConnection>();
+    match http.and_then(|http| http.peer.known_address()) {
+        Some(peer) if request.version() == Version::HTTP_2 => {
+            let ticket = services.admit(peer);
+            let mut ticket = ticket.map_err(|_| Refusal::TooManyConnections)?;
+            ticket.handshake_done();
+            Ok(Some(Arc::new(ticket)))
+        }
+        _ => Ok(Some(Arc::clone(ticket))),
+    }
 }
 
 /// Makes the response one that switches HTTP/1.1 to WebSocket (RFC 6455, section 4.2.2).

@@ -427,3 +427,62 @@ async fn replies_that_a_client_grants_no_window_for_are_bounded_and_released_in_
     attacker.send(&grant(1)).await;
     assert_eq!(attacker.receive_body(1).await, None);
 }
+
+/// Each WebSocket over HTTP/2 has the limits of a connection, and counts as one.
+#[tokio::test]
+async fn sockets_on_one_connection_count_as_connections() {
+    const ENABLE_CONNECT: u16 = 8;
+    /// `:status: 200`.
+    const OK: u8 = 0x88;
+    let limits = Limits {
+        max_connections_per_address: 4,
+        ..Limits::default()
+    };
+    let served = serve(limits).await;
+    let mut attacker = Attacker::connect_with(served.address, &[(ENABLE_CONNECT, 1)]).await;
+    // Literals that are not indexed, with names that are literals or numbers.
+    let mut head = vec![0x86, 0x84];
+    let mut literal = |name: &[u8], value: &str| {
+        head.extend(name);
+        head.push(u8::try_from(value.len()).unwrap());
+        head.extend(value.as_bytes());
+    };
+    literal(&[0x01], "localhost");
+    literal(&[0x02], "CONNECT");
+    literal(b"\x00\x09:protocol", "websocket");
+    literal(b"\x00\x15sec-websocket-version", "13");
+    let mut accepted = Vec::new();
+    for stream in streams().take(6) {
+        attacker
+            .send(&frame(HEADERS, END_HEADERS, stream, &head))
+            .await;
+        loop {
+            let frame = attacker.receive().await.unwrap();
+            if frame.kind == HEADERS && frame.stream == stream {
+                accepted.push(frame.payload[0] == OK);
+                break;
+            }
+        }
+    }
+    // The connection itself is the first of four.
+    assert_eq!(accepted, [true, true, true, false, false, false]);
+    // The place of a socket is free when it ends.
+    attacker.send(&reset(1)).await;
+    let freed = async {
+        for stream in streams().skip(6) {
+            attacker
+                .send(&frame(HEADERS, END_HEADERS, stream, &head))
+                .await;
+            loop {
+                let frame = attacker.receive().await.unwrap();
+                if frame.kind == HEADERS && frame.stream == stream {
+                    if frame.payload[0] == OK {
+                        return;
+                    }
+                    break;
+                }
+            }
+        }
+    };
+    soon(freed, "a place").await;
+}

@@ -37,7 +37,10 @@ async fn read_reply(stream: &mut (impl AsyncRead + Unpin)) -> String {
     text
 }
 
-async fn call_over(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), message: &str) -> String {
+pub(crate) async fn call_over(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    message: &str,
+) -> String {
     stream.write_all(request(message).as_bytes()).await.unwrap();
     read_reply(stream).await
 }
@@ -202,7 +205,7 @@ async fn body_that_does_not_arrive_in_time_has_status_408() {
 }
 
 /// A client's configuration of TLS, which trusts the server and may have a certificate of its own.
-fn client_config(
+pub(crate) fn client_config(
     trusted: &Identity,
     own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
 ) -> ClientConfig {
@@ -219,7 +222,7 @@ fn client_config(
     }
 }
 
-async fn connect_tls(
+pub(crate) async fn connect_tls(
     address: SocketAddr,
     config: ClientConfig,
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
@@ -242,7 +245,7 @@ async fn serve_tls(services: ServiceSet) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn call_over_tls_is_answered_with_the_identity_of_the_server() {
+pub(crate) async fn call_over_tls_is_answered_with_the_identity_of_the_server() {
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let services = Server::builder(identity.clone()).service(CalculatorServer::new(Desk));
     let address = serve_tls(services.build().unwrap()).await;

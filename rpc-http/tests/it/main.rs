@@ -2,6 +2,7 @@
 
 mod curl;
 mod guard;
+mod hostile_connections;
 mod hostile_http1;
 mod hostile_http2;
 mod hostile_websocket;

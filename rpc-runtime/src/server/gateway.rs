@@ -226,6 +226,11 @@ impl ConnectionTicket {
         self.slot.record_failed_handshake(self.peer, kind, &reason);
     }
 
+    /// Records that the handshake has ended to make room for another one.
+    pub fn record_evicted(&self) {
+        self.slot.record_evicted(self.peer);
+    }
+
     /// Resolves when the handshake must end, since it has to make room for another one.
     pub async fn evicted(&self) {
         self.slot.evicted().await;
