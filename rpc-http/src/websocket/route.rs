@@ -88,6 +88,12 @@ pub(super) fn id_of_reply(line: &[u8]) -> Option<&str> {
     id.filter(|_| method.is_none()).map(RawValue::get)
 }
 
+/// Returns `true` if two texts are the same id. A client may escape characters that the services do not escape.
+pub(super) fn is_same_id(left: &str, right: &str) -> bool {
+    let text = |id| serde_json::from_str::<Cow<'_, str>>(id).ok();
+    left == right || text(left).is_some_and(|left| text(right) == Some(left))
+}
+
 fn read(message: &[u8]) -> Option<Envelope<'_>> {
     serde_json::from_slice(message).ok()
 }

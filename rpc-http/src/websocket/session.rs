@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::subscriptions::{SubscriptionCall, SubscriptionCalls};
 use crate::websocket::lines::Lines;
-use crate::websocket::route::{CallHead, Route, id_of_call, id_of_reply};
+use crate::websocket::route::{CallHead, Route, id_of_call, id_of_reply, is_same_id};
 use crate::websocket::subscription::{self, Subscription};
 
 /// The time after which a socket on which nothing arrives is asked for a sign of life. After another such time without one it
@@ -237,6 +237,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         let stream = match route {
             Route::Call(CallHead { method, id }) => match id {
                 Some(id) if self.services.has_items(&method) => {
+                    if self.is_full(streams) {
+                        streams.reply = Some(self.connection.reject_excess_stream(id));
+                        return;
+                    }
                     let opened = self.connection.open_stream(self.defaults.clone());
                     opened.ok().map(|stream| streams.add_call(id, stream))
                 }
@@ -252,6 +256,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             Route::Reply { id } => streams.of_server.remove(id),
         };
         self.waiting = stream.map(|stream| (stream, message));
+    }
+
+    /// Returns `true` if no further stream is opened. A call without a permit takes memory as well, and waiting would hold up the
+    /// items of the other calls.
+    fn is_full(&self, streams: &Streams) -> bool {
+        streams.others.len() >= self.services.limits().max_concurrent_calls_per_connection
     }
 
     /// Begins or ends a subscription. Returns the request to its method, with the number of its stream.
@@ -275,6 +285,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             streams.reply = Some(subscription::unknown_reply(id));
             return None;
         };
+        if self.is_full(streams) {
+            streams.reply = Some(self.connection.reject_excess_stream(id));
+            return None;
+        }
         let stream = self.connection.open_stream(self.defaults.clone()).ok()?;
         let number = streams.add_subscription(id, notification, stream);
         Some((number, request))
@@ -579,7 +593,7 @@ impl OtherStream {
         let is_reply = self
             .call
             .as_deref()
-            .is_some_and(|id| id_of_reply(&line) == Some(id));
+            .is_some_and(|id| id_of_reply(&line).is_some_and(|reply| is_same_id(reply, id)));
         Poll::Ready(Some(OtherEvent {
             number,
             line: Some(line),

@@ -271,3 +271,76 @@ async fn messages_about_calls_that_do_not_exist_are_ignored() {
         r#"{"jsonrpc":"2.0","id":7,"result":null}"#
     );
 }
+
+/// A call that waits for items takes a stream, also while it waits for a permit.
+#[tokio::test]
+async fn calls_with_items_past_the_limit_are_rejected() {
+    let limits = Limits {
+        max_concurrent_calls_per_connection: 4,
+        ..Limits::default()
+    };
+    let address = serve(limits).await;
+    let mut attacker = Attacker::connect(address).await;
+    let call = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"sum","params":[]}}"#);
+    // The ids of calls may be the same.
+    for id in [0, 1, 1, 1].into_iter().chain(4..10) {
+        attacker.send(&frame(TEXT, call(id).as_bytes())).await;
+    }
+    for id in 4..10 {
+        assert_eq!(
+            attacker.receive_text().await,
+            format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32009,"message":"Too many calls","data":"max_concurrent_calls_per_connection (4) is reached: try again later"}}}}"#
+            )
+        );
+    }
+    let messages = [
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":[0,7]}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.end","params":[0]}"#,
+    ];
+    for message in messages {
+        attacker.send(&frame(TEXT, message.as_bytes())).await;
+    }
+    assert_eq!(
+        attacker.receive_text().await,
+        r#"{"jsonrpc":"2.0","id":0,"result":7}"#
+    );
+}
+
+#[tokio::test]
+async fn client_that_floods_with_calls_with_items_and_reads_nothing_is_disconnected_in_time() {
+    let limits = Limits {
+        write_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let address = serve(limits).await;
+    let mut attacker = Attacker::connect(address).await;
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"sum","params":[]}"#;
+    attacker
+        .flood(&frame(TEXT, call.as_bytes()).repeat(100))
+        .await;
+}
+
+#[tokio::test]
+async fn id_with_escapes_ends_its_call_like_another() {
+    let limits = Limits {
+        max_concurrent_calls_per_connection: 1,
+        ..Limits::default()
+    };
+    let address = serve(limits).await;
+    let mut client = Attacker::connect(address).await;
+    for _ in 0..5 {
+        let messages = [
+            r#"{"jsonrpc":"2.0","id":"caf\u00e9","method":"sum","params":[]}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.item","params":["caf\u00e9",3]}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.end","params":["caf\u00e9"]}"#,
+        ];
+        for message in messages {
+            client.send(&frame(TEXT, message.as_bytes())).await;
+        }
+        assert_eq!(
+            client.receive_text().await,
+            r#"{"jsonrpc":"2.0","id":"café","result":3}"#
+        );
+    }
+}

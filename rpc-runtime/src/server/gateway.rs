@@ -14,6 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call_defaults::CallDefaults;
 use crate::client::callback::ServePeer;
+use crate::codec::error_code::{ProtocolError, Setting};
 use crate::description::ServiceDescription;
 use crate::event::HandshakeFailure;
 use crate::limits::Limits;
@@ -287,6 +288,12 @@ impl GatewayConnection {
         GatewayCall(Arc::clone(&self.calls).begin(defaults))
     }
 
+    /// Returns the reply to a call that needs a stream when the client has as many streams as it may have calls
+    /// ([`Limits::max_concurrent_calls_per_connection`]), and reports it. `id` is the text of the id of the call.
+    pub fn reject_excess_stream(&self, id: &str) -> Bytes {
+        self.calls.reject_excess_stream(id)
+    }
+
     /// Opens a stream of messages, with one message a line as in section 3 of `PROTOCOL.md`. `defaults` apply to all of its
     /// calls.
     ///
@@ -418,6 +425,8 @@ impl<R: Router> ServeGateway for Acceptor<R> {
 /// Begins messages, for any set of services.
 trait OpenCalls: Send + Sync {
     fn begin(self: Arc<Self>, defaults: Option<Arc<CallDefaults>>) -> Box<dyn AnswerCall>;
+
+    fn reject_excess_stream(&self, id: &str) -> Bytes;
 }
 
 /// A message that has begun, for any set of services.
@@ -446,6 +455,16 @@ impl<R: Router> OpenCalls for DirectCalls<R> {
             is_over: false,
         };
         Box::new(BegunCall { pending, call })
+    }
+
+    fn reject_excess_stream(&self, id: &str) -> Bytes {
+        let limit = self.connection.limits().max_concurrent_calls_per_connection;
+        let limit = Setting::new("max_concurrent_calls_per_connection", limit);
+        let error = ProtocolError::TooManyCalls(limit);
+        self.connection.report_rejected(error);
+        let mut reply = format!(r#"{{"jsonrpc":"2.0","id":{id}"#).into_bytes();
+        error.write_body(&mut reply);
+        reply.into()
     }
 }
 
