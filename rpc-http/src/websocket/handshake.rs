@@ -65,6 +65,8 @@ pub(crate) fn accept<B>(
         switch_protocols(headers, &mut response)?;
     }
     let ticket = ticket_of(&request, &services)?;
+    let http = request.extensions().get::<HttpConnection>().cloned();
+    let http = http.filter(|_| request.version() == Version::HTTP_2);
     let upgrade = hyper::upgrade::on(&mut request);
     let Limits {
         max_request_bytes,
@@ -74,6 +76,8 @@ pub(crate) fn accept<B>(
     } = *services.limits();
     let config = config(max_request_bytes);
     tokio::spawn(async move {
+        // A client that opens and resets sockets on its connection causes work, as one that cancels calls does.
+        let _cancelled = http.map(|http| http.connection.call(None));
         // Otherwise the client has disconnected.
         let Ok(upgraded) = upgrade.await else { return };
         let io = TokioIo::new(upgraded);

@@ -29,6 +29,8 @@ const END_HEADERS: u8 = 4;
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
+const ENABLE_CONNECT: u16 = 8;
+
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -428,19 +430,8 @@ async fn replies_that_a_client_grants_no_window_for_are_bounded_and_released_in_
     assert_eq!(attacker.receive_body(1).await, None);
 }
 
-/// Each WebSocket over HTTP/2 has the limits of a connection, and counts as one.
-#[tokio::test]
-async fn sockets_on_one_connection_count_as_connections() {
-    const ENABLE_CONNECT: u16 = 8;
-    /// `:status: 200`.
-    const OK: u8 = 0x88;
-    let limits = Limits {
-        max_connections_per_address: 4,
-        ..Limits::default()
-    };
-    let served = serve(limits).await;
-    let mut attacker = Attacker::connect_with(served.address, &[(ENABLE_CONNECT, 1)]).await;
-    // Literals that are not indexed, with names that are literals or numbers.
+/// Returns the headers of a request for a WebSocket (RFC 8441): literals that are not indexed.
+fn head_of_socket() -> Vec<u8> {
     let mut head = vec![0x86, 0x84];
     let mut literal = |name: &[u8], value: &str| {
         head.extend(name);
@@ -451,6 +442,21 @@ async fn sockets_on_one_connection_count_as_connections() {
     literal(&[0x02], "CONNECT");
     literal(b"\x00\x09:protocol", "websocket");
     literal(b"\x00\x15sec-websocket-version", "13");
+    head
+}
+
+/// Each WebSocket over HTTP/2 has the limits of a connection, and counts as one.
+#[tokio::test]
+async fn sockets_on_one_connection_count_as_connections() {
+    /// `:status: 200`.
+    const OK: u8 = 0x88;
+    let limits = Limits {
+        max_connections_per_address: 4,
+        ..Limits::default()
+    };
+    let served = serve(limits).await;
+    let mut attacker = Attacker::connect_with(served.address, &[(ENABLE_CONNECT, 1)]).await;
+    let head = head_of_socket();
     let mut accepted = Vec::new();
     for stream in streams().take(6) {
         attacker
@@ -485,4 +491,34 @@ async fn sockets_on_one_connection_count_as_connections() {
         }
     };
     soon(freed, "a place").await;
+}
+
+#[tokio::test]
+async fn sockets_that_are_opened_and_reset_close_the_connection_at_the_limit() {
+    let limits = Limits {
+        max_net_cancellations: 20,
+        cancellations_offset_per_second: 0,
+        ..Limits::default()
+    };
+    let served = serve(limits).await;
+    let mut attacker = Attacker::connect_with(served.address, &[(ENABLE_CONNECT, 1)]).await;
+    let mut count = 0;
+    'sockets: for stream in streams().take(1_000) {
+        let open = frame(HEADERS, END_HEADERS, stream, &head_of_socket());
+        if attacker.stream.write_all(&open).await.is_err() {
+            break;
+        }
+        loop {
+            match attacker.receive().await {
+                Some(frame) if frame.kind == HEADERS && frame.stream == stream => break,
+                Some(_) => {}
+                None => break 'sockets,
+            }
+        }
+        if attacker.stream.write_all(&reset(stream)).await.is_err() {
+            break;
+        }
+        count += 1;
+    }
+    assert!((20..100).contains(&count), "{count}");
 }
