@@ -76,6 +76,49 @@ impl<'m> Route<'m> {
     }
 }
 
+/// Returns `true` if [`Route::of`] returns [`Route::Call`] for a message whose method has no items. Returns `false` as well
+/// where more than the first members would have to be read.
+///
+/// Most messages are such calls. What this reads is right for messages that are JSON. Others are calls whatever they contain,
+/// since the services answer them with an error.
+pub(super) fn is_call_without_items(message: &[u8], has_items: impl Fn(&str) -> bool) -> bool {
+    let Some(method) = plain_method(message) else {
+        return false;
+    };
+    !method.starts_with("rpc.") && !has_items(method)
+}
+
+/// Returns the value of the member `method`, if it and all members before it are written without white space and escapes, and
+/// no member before it is an object or an array.
+fn plain_method(message: &[u8]) -> Option<&str> {
+    let mut rest = message.strip_prefix(b"{")?;
+    loop {
+        let (name, value) = plain_string(rest)?;
+        let value = value.strip_prefix(b":")?;
+        if name == b"method" {
+            let (method, _) = plain_string(value)?;
+            return std::str::from_utf8(method).ok();
+        }
+        let after = match plain_string(value) {
+            Some((_, after)) => after,
+            None => {
+                let is_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+                let digits = value.iter().position(|byte| !is_number(byte))?;
+                value.get(digits..).filter(|_| digits > 0)?
+            }
+        };
+        rest = after.strip_prefix(b",")?;
+    }
+}
+
+/// Returns the content of the string without escapes at the start of a text, and the text after it.
+fn plain_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = text.strip_prefix(b"\"")?;
+    let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    let (content, rest) = text.split_at(end);
+    Some((content, rest.strip_prefix(b"\"")?))
+}
+
 /// Returns the id of a call that the server makes, if a line is one.
 pub(super) fn id_of_call(line: &[u8]) -> Option<&str> {
     let Envelope { method, id, .. } = read(line)?;
@@ -109,4 +152,72 @@ fn id_of_params(params: &RawValue) -> Option<&str> {
             .copied()?,
     };
     Some(id.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages, and whether they are known to be calls without items by their first members.
+    const MESSAGES: [(&str, bool); 19] = [
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}"#,
+            true,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","method":"add","params":[1,2],"id":"a"}"#,
+            true,
+        ),
+        (r#"{"id":-1.5,"method":"add"}"#, true),
+        (
+            r#"{"jsonrpc":"2.0","method":"add","method":"rpc.item"}"#,
+            true,
+        ),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"add","params":"#, true),
+        (r#"{"method":"prices","id":1}"#, false),
+        (r#"{"method":"rpc.item","params":[1,2]}"#, false),
+        (r#"{"method":"rpc.cancel","params":[1]}"#, false),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":{"method":"add"}}"#,
+            false,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":[{"method":"add"}]}"#,
+            false,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":"\",\"method\":\"add"}"#,
+            false,
+        ),
+        (r#"{"params":{"method":"add"},"method":"rpc.end"}"#, false),
+        (r#"{"m\u0065thod":"add"}"#, false),
+        (r#"{"method":"rpc\u002eitem"}"#, false),
+        (r#"{ "method":"add"}"#, false),
+        (r#"{"id":null,"method":"add"}"#, false),
+        (r#"["add"]"#, false),
+        (r#"{"method":1}"#, false),
+        ("", false),
+    ];
+
+    #[test]
+    fn call_without_items_is_known_by_its_first_members() {
+        for (message, is_known) in MESSAGES {
+            let known = is_call_without_items(message.as_bytes(), |method| method == "prices");
+            assert_eq!(known, is_known, "{message}");
+            let route = Route::of(message.as_bytes(), |_| true);
+            assert!(!known || matches!(route, Route::Call(_)), "{message}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_message_that_is_known_as_a_call_is_one() {
+        for (message, _) in MESSAGES {
+            for end in 0..message.len() {
+                let part = &message.as_bytes()[..end];
+                let known = is_call_without_items(part, |_| false);
+                let route = Route::of(part, |_| true);
+                assert!(!known || matches!(route, Route::Call(_)), "{message} {end}");
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::SelectAll;
 use futures_util::{Sink, Stream};
 use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayRecv, GatewaySend, ServiceSet};
@@ -24,7 +24,9 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::subscriptions::{SubscriptionCall, SubscriptionCalls};
 use crate::websocket::lines::Lines;
-use crate::websocket::route::{CallHead, Route, id_of_call, id_of_reply, is_same_id};
+use crate::websocket::route::{
+    CallHead, Route, id_of_call, id_of_reply, is_call_without_items, is_same_id,
+};
 use crate::websocket::subscription::{self, Subscription};
 
 /// The time after which a socket on which nothing arrives is asked for a sign of life. After another such time without one it
@@ -33,6 +35,12 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The maximum time to send the close of a socket.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The minimum size, in bytes, of a message that is passed on without a copy.
+const LARGE_MESSAGE_BYTES: usize = 4 << 10;
+
+/// The number of bytes of smaller messages that are passed on at once.
+const BATCH_BYTES: usize = 16 << 10;
 
 /// The stream that calls without items share.
 const SHARED: usize = 0;
@@ -47,6 +55,8 @@ pub(super) struct Session<I> {
     subscriptions: Option<Arc<SubscriptionCalls>>,
     /// A message of the client that waits until its stream has room.
     waiting: Option<(usize, Bytes)>,
+    /// Small messages for the shared stream that have been received together. One chunk wakes the services once.
+    batch: BytesMut,
     ping: Interval,
     /// `true` if anything has arrived since the last ping.
     is_alive: bool,
@@ -87,6 +97,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             defaults,
             subscriptions,
             waiting: None,
+            batch: BytesMut::new(),
             ping,
             is_alive: true,
         }
@@ -184,21 +195,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     /// Passes messages of the client on while their streams have room. If one has not, the client waits.
     fn poll_receive(&mut self, streams: &mut Streams, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if let Some((stream, message)) = self.waiting.take() {
-                match streams.poll_room(stream, cx) {
-                    Poll::Ready(true) => streams.send(stream, message),
-                    // The call has ended.
-                    Poll::Ready(false) => {}
-                    Poll::Pending => {
-                        self.waiting = Some((stream, message));
-                        return Poll::Pending;
-                    }
-                }
-            }
-            if streams.reply.is_some() {
-                return Poll::Pending;
-            }
-            let received = match Pin::new(&mut self.socket).poll_next(cx) {
+            let may_receive = match self.poll_pass(streams, cx) {
+                Poll::Ready(()) => streams.reply.is_none(),
+                Poll::Pending => false,
+            };
+            let received = match may_receive {
+                true => Pin::new(&mut self.socket).poll_next(cx),
+                false => Poll::Pending,
+            };
+            let received = match received {
                 Poll::Ready(Some(Ok(received))) => received,
                 Poll::Ready(Some(Err(error))) => {
                     if is_timeout(&error) {
@@ -207,7 +212,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                     return Poll::Ready(end_of(error));
                 }
                 Poll::Ready(None) => return Poll::Ready(End::Lost),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // Those that find no room are passed on when there is some.
+                    let _ = self.poll_pass_batch(streams, cx);
+                    return Poll::Pending;
+                }
             };
             self.is_alive = true;
             match received {
@@ -219,9 +228,49 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         }
     }
 
+    /// Passes on what has been received, so far that another message can be received.
+    fn poll_pass(&mut self, streams: &mut Streams, cx: &mut Context<'_>) -> Poll<()> {
+        let is_next_shared = matches!(self.waiting, Some((SHARED, _)));
+        if is_next_shared || self.batch.len() >= BATCH_BYTES {
+            ready!(self.poll_pass_batch(streams, cx));
+        }
+        if let Some((stream, message)) = self.waiting.take() {
+            match streams.poll_room(stream, cx) {
+                Poll::Ready(true) => streams.send(stream, message),
+                // The call has ended.
+                Poll::Ready(false) => {}
+                Poll::Pending => {
+                    self.waiting = Some((stream, message));
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Passes the small messages for the shared stream on.
+    fn poll_pass_batch(&mut self, streams: &mut Streams, cx: &mut Context<'_>) -> Poll<()> {
+        if self.batch.is_empty() {
+            return Poll::Ready(());
+        }
+        if ready!(streams.poll_room(SHARED, cx)) {
+            streams.shared.0.send(self.batch.split().freeze());
+        }
+        self.batch.clear();
+        Poll::Ready(())
+    }
+
     /// Passes a message to its stream, once the stream has room.
     fn pass(&mut self, message: Bytes, streams: &mut Streams) {
         let message = without_lines(message);
+        let has_items = |method: &str| {
+            let subscriptions = self.subscriptions.as_deref();
+            self.services.has_items(method)
+                || subscriptions.is_some_and(|calls| calls.find(method).is_some())
+        };
+        if is_call_without_items(&message, has_items) {
+            return self.pass_shared(message);
+        }
         let is_call_of_server = |id: &str| streams.of_server.contains_key(id);
         let route = Route::of(&message, is_call_of_server);
         if let Some(calls) = &self.subscriptions
@@ -255,7 +304,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             Route::ReplyItem { id } => streams.of_server.get(id).copied(),
             Route::Reply { id } => streams.of_server.remove(id),
         };
-        self.waiting = stream.map(|stream| (stream, message));
+        match stream {
+            Some(SHARED) => self.pass_shared(message),
+            Some(stream) => self.waiting = Some((stream, message)),
+            None => {}
+        }
+    }
+
+    fn pass_shared(&mut self, message: Bytes) {
+        if message.len() < LARGE_MESSAGE_BYTES {
+            self.batch.extend_from_slice(&message);
+            self.batch.extend_from_slice(b"\n");
+        } else {
+            self.waiting = Some((SHARED, message));
+        }
     }
 
     /// Returns `true` if no further stream is opened. A call without a permit takes memory as well, and waiting would hold up the
