@@ -1,10 +1,14 @@
 //! `HttpServer`: a TCP listener that answers HTTP requests.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -17,10 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower_service::Service;
 
 use crate::service::HttpService;
-use crate::session::{HttpConnection, TcpTicket};
+use crate::session::{Arrival, HttpConnection, TcpTicket};
 use crate::timed_io::TimedIo;
 
 /// The pause after an error of the listener that does not end by itself, such as a lack of file descriptors.
@@ -31,9 +34,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The maximum size of the headers of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 16 << 10;
-
-/// The maximum number of headers of a request over HTTP/1.1.
-const MAX_HEADERS: usize = 100;
 
 /// The maximum size of unsent responses that a connection over HTTP/1.1 buffers, and of a stream over HTTP/2, in bytes.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
@@ -184,6 +184,13 @@ impl HttpListener {
     }
 }
 
+/// The reason why the server ends a connection.
+enum Ending {
+    Drained,
+    /// The client has caused excessive load.
+    Closed,
+}
+
 /// Serves the connections of a listener.
 #[derive(Debug, Clone)]
 struct Acceptor {
@@ -243,30 +250,45 @@ impl Acceptor {
         let connection = Arc::new(services.connect(peer.clone()));
         // Also held by what the connection is upgraded to.
         let ticket = Arc::new(ticket);
-        let here = HttpConnection {
+        let http = HttpConnection {
             connection: Arc::clone(&connection),
             peer,
             ticket: TcpTicket::new(Arc::clone(&ticket)),
         };
-        let answer = service_fn(|mut request: Request<Incoming>| {
-            let extensions = request.extensions_mut();
-            extensions.insert(here.clone());
-            extensions.insert(Arc::clone(&ticket));
-            self.service.clone().call(request)
-        });
         let write_timeout = services.limits().write_timeout;
+        // All that requests need is shared, so that a request costs no more than one reference.
+        let here = Arc::new((self.service, Arrival { http, ticket }));
+        let answer = service_fn(|request: Request<Incoming>| {
+            let here = Arc::clone(&here);
+            async move {
+                let (service, arrival) = &*here;
+                Ok::<_, Infallible>(service.answer(request, Some(arrival)).await)
+            }
+        });
         let stream = TimedIo::new(stream, self.idle_timeout, write_timeout);
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
         let mut serving = std::pin::pin!(serving);
+        // Each is polled only when it has been woken, and not with each request.
+        let draining = Box::pin(async {
+            handle.draining().await;
+            Ending::Drained
+        });
+        let closed = Box::pin(async {
+            connection.closed().await;
+            Ending::Closed
+        });
+        let ends: [Pin<Box<dyn Future<Output = Ending> + Send>>; 2] = [draining, closed];
+        let mut ends = FuturesUnordered::from_iter(ends);
         let ended = tokio::select! {
             biased;
             ended = &mut serving => ended,
-            () = handle.draining() => {
-                serving.as_mut().graceful_shutdown();
-                serving.await
-            }
-            // A client that causes excessive load loses its connection.
-            _ = connection.closed() => return,
+            Some(end) = ends.next() => match end {
+                Ending::Drained => {
+                    serving.as_mut().graceful_shutdown();
+                    serving.await
+                }
+                Ending::Closed => return,
+            },
         };
         if let Err(error) = ended {
             tracing::debug!(target: "rpc_http", error = %Escaped(&error), "connection ended");
@@ -281,8 +303,8 @@ impl Acceptor {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.idle_timeout)
-            .max_buf_size(MAX_BUFFER_BYTES)
-            .max_headers(MAX_HEADERS);
+            // The maximum number of headers stays hyper's default of 100: to set it costs more for each request.
+            .max_buf_size(MAX_BUFFER_BYTES);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -1,6 +1,5 @@
 //! The metadata and the timeout that a request has in its headers.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,9 @@ use crate::refusal::Refusal;
 /// The header with the timeout of a request's calls, in milliseconds.
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("rpc-timeout-ms");
 
+/// The maximum number of headers of a request whose names are compared one by one.
+const FEW_HEADERS: usize = 16;
+
 /// The headers that are metadata unless others are allowed.
 const ALWAYS: [HeaderName; 3] = [
     AUTHORIZATION,
@@ -19,31 +21,42 @@ const ALWAYS: [HeaderName; 3] = [
     HeaderName::from_static("tracestate"),
 ];
 
-/// The names of the headers that handlers see as metadata.
+/// The names of the headers that handlers see as metadata, without repetition.
 #[derive(Debug, Clone)]
-pub(crate) struct MetadataHeaders(BTreeSet<Box<str>>);
+pub(crate) struct MetadataHeaders(Vec<HeaderName>);
 
 impl Default for MetadataHeaders {
     fn default() -> Self {
-        Self(ALWAYS.iter().map(|name| name.as_str().into()).collect())
+        Self(ALWAYS.to_vec())
     }
 }
 
 impl MetadataHeaders {
     pub(crate) fn allow(&mut self, names: impl IntoIterator<Item = HeaderName>) {
-        self.0
-            .extend(names.into_iter().map(|name| name.as_str().into()));
+        for name in names {
+            if !self.0.contains(&name) {
+                self.0.push(name);
+            }
+        }
     }
 
     /// Returns the metadata and the timeout of a request's calls, or `None` if it has neither.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Result<Option<Arc<CallDefaults>>, Refusal> {
         let mut defaults = None;
-        for name in self.0.iter() {
+        // Most requests have none of them. To compare a few names takes less time than to look each one up.
+        if headers.keys_len() <= FEW_HEADERS
+            && !headers
+                .keys()
+                .any(|name| self.0.contains(name) || *name == TIMEOUT)
+        {
+            return Ok(None);
+        }
+        for name in &self.0 {
             let Some(value) = value_of(headers, name)? else {
                 continue;
             };
             let defaults = defaults.get_or_insert_with(CallDefaults::default);
-            let set = defaults.set_meta(name, &value);
+            let set = defaults.set_meta(name.as_str(), &value);
             set.map_err(|_| Refusal::MetadataTooLarge)?;
         }
         if let Some(timeout) = headers.get(TIMEOUT) {
@@ -59,12 +72,12 @@ impl MetadataHeaders {
 
 /// Returns the value of a header. The values of a repeated one are joined (RFC 9110, section 5.3), except for `authorization`,
 /// which is no list.
-fn value_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
+fn value_of(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Refusal> {
     let mut joined: Option<String> = None;
     for value in headers.get_all(name) {
         let value = value.to_str().map_err(|_| Refusal::InvalidMetadata)?;
         match &mut joined {
-            Some(_) if name == AUTHORIZATION.as_str() => return Err(Refusal::InvalidMetadata),
+            Some(_) if *name == AUTHORIZATION => return Err(Refusal::InvalidMetadata),
             Some(joined) => {
                 joined.push_str(", ");
                 joined.push_str(value);

@@ -3,13 +3,15 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::Body;
 use rpc_runtime::gateway::{CallDefaults, GatewayCall, GatewayConnection, ServiceSet};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::body::ResponseBody;
@@ -20,15 +22,14 @@ use crate::refusal::Refusal;
 pub(crate) async fn answer<B: Body>(
     services: &ServiceSet,
     connection: &GatewayConnection,
-    request: Request<B>,
+    body: B,
     defaults: Option<Arc<CallDefaults>>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let body = request.into_body();
     let limits = services.limits();
     let max_bytes = limits.max_request_bytes;
     let mut call = connection.call(defaults);
-    let received = timeout(limits.message_timeout, receive(body, &mut call, max_bytes));
-    match received.await {
+    let received = receive(body, &mut call, max_bytes);
+    match in_time(limits.message_timeout, received).await {
         Ok(received) => received?,
         Err(_) => {
             call.time_out();
@@ -36,6 +37,15 @@ pub(crate) async fn answer<B: Body>(
         }
     }
     Ok(respond(call.answer().await, limits.write_timeout))
+}
+
+/// Resolves as `received` does, within `limit`. Most bodies have arrived with the head, and need no timer.
+async fn in_time<T>(limit: Duration, received: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut received = pin!(received);
+    match poll_fn(|cx| Poll::Ready(received.as_mut().poll(cx))).await {
+        Poll::Ready(received) => Ok(received),
+        Poll::Pending => timeout(limit, received).await,
+    }
 }
 
 /// Receives the body into the buffer of the call, without a copy between.

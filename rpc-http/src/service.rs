@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use http::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response};
+use http::{Extensions, HeaderName, Method, Request, Response};
 use http_body::Body;
 use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayPeer, ServiceSet, header};
 use tower_service::Service;
@@ -22,7 +22,7 @@ use crate::media::{ContentType, ReplyForm};
 use crate::metadata::MetadataHeaders;
 use crate::post;
 use crate::refusal::Refusal;
-use crate::session::{HttpConnection, Sessions};
+use crate::session::{Arrival, HttpConnection, Sessions};
 use crate::stream;
 #[cfg(feature = "websocket")]
 use crate::subscriptions::{SubscriptionCalls, Subscriptions};
@@ -164,24 +164,47 @@ impl HttpService {
         &self.services
     }
 
-    /// Answers a request.
-    async fn answer<B>(self, request: Request<B>) -> Response<ResponseBody>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-    {
-        let answered = self.dispatch(request).await;
-        answered.unwrap_or_else(Refusal::response)
-    }
-
-    async fn dispatch<B>(self, request: Request<B>) -> Result<Response<ResponseBody>, Refusal>
+    /// Answers a request, which has arrived on a connection of the listener, or of another server.
+    pub(crate) async fn answer<B>(
+        &self,
+        request: Request<B>,
+        arrival: Option<&Arrival>,
+    ) -> Response<ResponseBody>
     where
         B: Body + Send + 'static,
         B::Data: Send,
     {
         let (head, body) = request.into_parts();
-        let admitted = self.admit(&head, body.size_hint().lower());
-        let request = Request::from_parts(head, body);
+        let answered = match self.admit(&head, body.size_hint().lower()) {
+            Ok(Admitted {
+                defaults,
+                form: Some((_, ReplyForm::Whole)),
+            }) if !names_stream(&head.headers) => {
+                let connection = self.connection_of(&head.extensions, arrival);
+                drop(head);
+                post::answer(&self.services, &connection, body, defaults).await
+            }
+            // Boxed, since other requests are rarer, and their futures larger.
+            admitted => {
+                let mut request = Request::from_parts(head, body);
+                if let Some(arrival) = arrival {
+                    arrival.insert_into(request.extensions_mut());
+                }
+                Box::pin(self.dispatch(request, admitted)).await
+            }
+        };
+        answered.unwrap_or_else(Refusal::response)
+    }
+
+    async fn dispatch<B>(
+        &self,
+        request: Request<B>,
+        admitted: Result<Admitted, Refusal>,
+    ) -> Result<Response<ResponseBody>, Refusal>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
         let Admitted { defaults, form } = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -191,7 +214,7 @@ impl HttpService {
         };
         #[cfg(feature = "websocket")]
         if websocket::is_upgrade(&request) {
-            let connection = self.services.connect(peer_of(&request));
+            let connection = self.services.connect(peer_of(request.extensions()));
             let subscriptions = self.settings.subscriptions.clone();
             let services = (self.services.clone(), connection);
             return websocket::accept(request, services, (defaults, subscriptions));
@@ -199,16 +222,19 @@ impl HttpService {
         let Some((content_type, form)) = form else {
             return Err(Refusal::MethodNotAllowed);
         };
-        let connection =
-            self.sessions
-                .connection_of(&self.services, &request, peer_of(&request), || {
-                    self.connection_of(&request)
-                })?;
+        let connection = self.sessions.connection_of(
+            &self.services,
+            &request,
+            peer_of(request.extensions()),
+            || self.connection_of(request.extensions(), None),
+        )?;
         if request.headers().contains_key(header::STREAM_KIND) {
             return accepted::answer(self.services.handle(), connection, request).await;
         }
         match form {
-            ReplyForm::Whole => post::answer(&self.services, &connection, request, defaults).await,
+            ReplyForm::Whole => {
+                post::answer(&self.services, &connection, request.into_body(), defaults).await
+            }
             ReplyForm::Lines | ReplyForm::Events => {
                 stream::answer(connection, request, (content_type, form), defaults).await
             }
@@ -251,17 +277,20 @@ impl HttpService {
     }
 
     /// Returns the connection that a request without a session belongs to. A request without one gets a connection of its own.
-    fn connection_of<B>(&self, request: &Request<B>) -> Arc<GatewayConnection> {
-        match request.extensions().get::<HttpConnection>() {
+    fn connection_of(
+        &self,
+        extensions: &Extensions,
+        arrival: Option<&Arrival>,
+    ) -> Arc<GatewayConnection> {
+        match arrival.map(|arrival| &arrival.http).or(extensions.get()) {
             Some(http) => Arc::clone(&http.connection),
-            None => Arc::new(self.services.connect(peer_of(request))),
+            None => Arc::new(self.services.connect(peer_of(extensions))),
         }
     }
 }
 
 /// Returns what is known of the client that has sent a request.
-fn peer_of<B>(request: &Request<B>) -> GatewayPeer {
-    let extensions = request.extensions();
+fn peer_of(extensions: &Extensions) -> GatewayPeer {
     if let Some(http) = extensions.get::<HttpConnection>() {
         return http.peer.clone();
     }
@@ -276,6 +305,13 @@ struct Admitted {
     defaults: Option<Arc<CallDefaults>>,
     /// The type of the body and the form of the reply, of a POST.
     form: Option<(ContentType, ReplyForm)>,
+}
+
+/// Returns `true` if a request may name a session or a stream. No name of another header starts as their names do.
+fn names_stream(headers: &HeaderMap) -> bool {
+    headers
+        .keys()
+        .any(|name| name.as_str().starts_with("rpc-s"))
 }
 
 /// Returns `true` if the body has an encoding. Encodings are not accepted, since a small body could become a large one.
@@ -308,7 +344,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move { Ok(service.answer(request).await) })
+        Box::pin(async move { Ok(service.answer(request, None).await) })
     }
 }
 
@@ -316,3 +352,22 @@ where
 /// limits see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn request_of_a_session_or_a_stream_names_one() {
+        for name in [header::SESSION, header::STREAM, header::STREAM_KIND] {
+            let name = HeaderName::from_static(name);
+            let mut headers = HeaderMap::new();
+            headers.insert("rpc-timeout-ms", HeaderValue::from_static("1"));
+            assert!(!names_stream(&headers));
+            headers.insert(name, HeaderValue::from_static("1"));
+            assert!(names_stream(&headers));
+        }
+    }
+}

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, Request};
+use http::{Extensions, HeaderMap, Request};
 use rpc_runtime::gateway::{ConnectionTicket, GatewayConnection, GatewayPeer, ServiceSet, header};
 use tokio::time::sleep;
 
@@ -95,6 +95,21 @@ pub(crate) struct HttpConnection {
 impl fmt::Debug for HttpConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpConnection").finish_non_exhaustive()
+    }
+}
+
+/// What the requests on a connection of the listener share.
+pub(crate) struct Arrival {
+    pub(crate) http: HttpConnection,
+    /// Also held by what the connection is upgraded to.
+    pub(crate) ticket: Arc<ConnectionTicket>,
+}
+
+impl Arrival {
+    /// Inserts it into the extensions of a request. Most requests need none of it there, and an insertion has allocations.
+    pub(crate) fn insert_into(&self, extensions: &mut Extensions) {
+        extensions.insert(self.http.clone());
+        extensions.insert(Arc::clone(&self.ticket));
     }
 }
 

@@ -439,22 +439,31 @@ trait AnswerCall: Send {
 }
 
 /// Answers the messages of one connection.
-struct DirectCalls<R> {
+struct DirectCalls<R: Router> {
     connection: Arc<ServerConnection<R>>,
-    spare: Mutex<Vec<DirectCall<R>>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a call is begun and answered in its box, which is not moved"
+    )]
+    spare: Mutex<Vec<Box<BegunCall<R>>>>,
 }
 
 impl<R: Router> OpenCalls for DirectCalls<R> {
     fn begin(self: Arc<Self>, defaults: Option<Arc<CallDefaults>>) -> Box<dyn AnswerCall> {
         let spare = lock(&self.spare).pop();
-        let mut call = spare.unwrap_or_else(|| DirectCall::new(Arc::clone(&self.connection)));
-        call.begin();
-        call.set_defaults(defaults);
-        let pending = PendingAnswer {
+        let mut begun = spare.unwrap_or_else(|| {
+            Box::new(BegunCall {
+                pending: None,
+                call: DirectCall::new(Arc::clone(&self.connection)),
+            })
+        });
+        begun.call.begin();
+        begun.call.set_defaults(defaults);
+        begun.pending = Some(PendingAnswer {
             calls: self,
             is_over: false,
-        };
-        Box::new(BegunCall { pending, call })
+        });
+        begun
     }
 
     fn reject_excess_stream(&self, id: &str) -> Bytes {
@@ -469,7 +478,8 @@ impl<R: Router> OpenCalls for DirectCalls<R> {
 }
 
 struct BegunCall<R: Router> {
-    pending: PendingAnswer<R>,
+    /// `None` while the call is spare.
+    pending: Option<PendingAnswer<R>>,
     call: DirectCall<R>,
 }
 
@@ -492,37 +502,41 @@ impl<R: Router> AnswerCall for BegunCall<R> {
         self.call.push(bytes);
     }
 
-    fn answer(self: Box<Self>) -> BoxFuture<Bytes> {
+    fn answer(mut self: Box<Self>) -> BoxFuture<Bytes> {
         Box::pin(async move {
-            let Self {
-                mut pending,
-                mut call,
-            } = *self;
-            let reply = call.answer().await;
-            pending.is_over = true;
-            let calls = &pending.calls;
+            let reply = self.call.answer().await;
             let reply = match reply.len() {
                 ..=SMALL_MESSAGE_BYTES => Bytes::copy_from_slice(reply),
-                _ => Bytes::from_owner(CountedReply {
-                    reply: reply.to_vec(),
-                    _charge: MemoryCharge::new(calls.connection.memory(), reply.len()),
-                }),
+                _ => {
+                    let reply = reply.to_vec();
+                    let memory = self.call.connection().memory();
+                    let charge = MemoryCharge::new(memory, reply.len());
+                    Bytes::from_owner(CountedReply {
+                        reply,
+                        _charge: charge,
+                    })
+                }
             };
-            call.release_permit();
-            calls.connection.idle().record_activity();
-            let mut spare = lock(&calls.spare);
-            if spare.len() < SPARE_CALLS {
-                call.begin();
-                call.set_defaults(None);
-                spare.push(call);
+            self.call.release_permit();
+            self.call.connection().idle().record_activity();
+            if let Some(mut pending) = self.pending.take() {
+                pending.is_over = true;
+                let mut spare = lock(&pending.calls.spare);
+                if spare.len() < SPARE_CALLS {
+                    self.call.begin();
+                    self.call.set_defaults(None);
+                    spare.push(self);
+                }
             }
             reply
         })
     }
 
     fn time_out(mut self: Box<Self>) {
-        self.pending.is_over = true;
-        let connection = &self.pending.calls.connection;
+        if let Some(pending) = &mut self.pending {
+            pending.is_over = true;
+        }
+        let connection = self.call.connection();
         connection.report_read_timeout(true);
         connection.abuse().record_timed_out_message();
     }
