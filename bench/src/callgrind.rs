@@ -41,7 +41,7 @@ fn collected(arguments: &[String]) -> Result<u64> {
 }
 
 /// Reads the count in `==4711== Collected : 123456`.
-fn parse_count(stderr: &str) -> Result<u64> {
+pub(crate) fn parse_count(stderr: &str) -> Result<u64> {
     let count = stderr
         .lines()
         .find_map(|line| line.split_once("Collected :"));

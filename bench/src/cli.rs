@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::contender::{Contender, Setting};
 use crate::drive::{self, Plan};
@@ -13,8 +13,8 @@ use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
 use crate::{
-    binary, codec, compile_time, encode, growth, instructions, report, serve, settings, shapes,
-    table, targets,
+    binary, codec, compile_time, encode, growth, http, instructions, report, serve, settings,
+    shapes, table, targets,
 };
 
 #[derive(Debug, Parser)]
@@ -76,6 +76,10 @@ enum Command {
         #[arg(long, default_value = "")]
         only: String,
     },
+    /// Compares servers over HTTP and WebSocket with those of jsonrpsee, with the same clients, in less than four minutes.
+    Http(http::Extent),
+    /// Counts the instructions that servers over HTTP and WebSocket take for a call, with valgrind, and prints the table.
+    HttpInstructions(http::Counting),
     /// Serves until the standard input ends.
     #[command(hide = true)]
     Serve {
@@ -110,14 +114,12 @@ impl Extent {
     fn matrix(&self) -> Matrix {
         let mut matrix = Matrix {
             cells: Cell::all(),
-            contenders: Contender::value_variants().to_vec(),
+            contenders: Contender::of_table(),
             rounds: self.rounds,
             seconds: self.seconds,
         };
         if !self.contenders.is_empty() {
-            matrix
-                .contenders
-                .retain(|contender| self.contenders.contains(contender));
+            matrix.contenders.clone_from(&self.contenders);
         }
         if !self.workloads.is_empty() {
             matrix
@@ -131,7 +133,7 @@ impl Extent {
 fn quick(rounds: usize) -> Matrix {
     Matrix {
         cells: Cell::aims(),
-        contenders: Contender::value_variants().to_vec(),
+        contenders: Contender::of_table(),
         rounds,
         seconds: 0.2,
     }
@@ -160,6 +162,8 @@ pub(crate) fn main() -> Result<()> {
             seconds,
             only,
         } => settings::main(rounds, seconds, &only),
+        Command::Http(extent) => http::main(&extent),
+        Command::HttpInstructions(counting) => http::count(&counting),
         Command::Serve {
             contender,
             runtime,

@@ -98,10 +98,20 @@ impl Runs {
         peer: Contender,
         figure: fn(&Outcome) -> f64,
     ) -> Option<Ratio> {
-        let ours = self.better_runtime(cell, Contender::Ours)?;
+        self.ratio_of((Contender::Ours, peer), cell, figure)
+    }
+
+    /// Returns the ratio of a contender's figure to the peer's, round by round, each on its better runtime.
+    pub(crate) fn ratio_of(
+        &self,
+        (contender, peer): (Contender, Contender),
+        cell: Cell,
+        figure: fn(&Outcome) -> f64,
+    ) -> Option<Ratio> {
+        let ours = self.better_runtime(cell, contender)?;
         let theirs = self.better_runtime(cell, peer)?;
         let ratios = self.of_cell(cell).filter_map(|run| {
-            let is_ours = run.contender == Contender::Ours && run.runtime == ours;
+            let is_ours = run.contender == contender && run.runtime == ours;
             let same_round = |other: &&Run| {
                 other.round == run.round && other.contender == peer && other.runtime == theirs
             };

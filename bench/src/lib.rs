@@ -15,6 +15,7 @@ mod drive;
 mod encode;
 mod figures;
 mod growth;
+mod http;
 mod instructions;
 mod load;
 mod matrix;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::caller::{Latencies, Phase, Record};
+use crate::callgrind;
 use crate::contender::Driven;
 use crate::load::{Load, Outcome};
 use crate::process::{Hello, Used, machine_busy, receive};
@@ -37,7 +38,14 @@ impl Session {
         load: &Load,
         calls: impl AsyncFnOnce(Driven) -> Result<()> + Send + 'static,
     ) -> Result<Self> {
-        let server = Server::start(load)?;
+        Self::on(Server::start(load)?, load, calls)
+    }
+
+    fn on(
+        server: Server,
+        load: &Load,
+        calls: impl AsyncFnOnce(Driven) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
         let (phase, record) = (Phase::default(), Record::new()?);
         let (done, ended) = mpsc::channel();
         std::thread::spawn({
@@ -155,14 +163,19 @@ fn outcome(latencies: &Latencies, before: &Mark, after: &Mark) -> Outcome {
 /// The server's process. It ends with this process, since its standard input ends then.
 struct Server {
     process: Child,
-    input: ChildStdin,
+    /// Closed to end the process.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     hello: Hello,
 }
 
 impl Server {
     fn start(load: &Load) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        Self::start_with(Command::new(std::env::current_exe()?), load)
+    }
+
+    /// Starts the server with a command that runs this program.
+    fn start_with(mut command: Command, load: &Load) -> Result<Self> {
         command
             .args(["serve", load.contender.name()])
             .args(["--runtime", load.runtime.name()]);
@@ -178,16 +191,59 @@ impl Server {
         let hello = receive(&mut output).context("the server did not start")?;
         Ok(Self {
             process,
-            input,
+            input: Some(input),
             output,
             hello,
         })
     }
 
     fn used(&mut self) -> Result<Used> {
-        self.input.write_all(b"\n")?;
+        let input = self.input.as_mut().context("the server has ended")?;
+        input.write_all(b"\n")?;
         receive(&mut self.output)
     }
+}
+
+/// The calls that a server has answered, and the instructions that its process has executed.
+pub(crate) struct CountedCalls {
+    pub(crate) calls: u64,
+    pub(crate) instructions: u64,
+}
+
+/// Runs a server under callgrind, and at least `calls` calls.
+pub(crate) fn counted_calls(load: &Load, calls: u64) -> Result<CountedCalls> {
+    let stderr = tempfile::NamedTempFile::new()?;
+    let mut command = callgrind::callgrind();
+    command
+        .arg("--callgrind-out-file=/dev/null")
+        .arg(std::env::current_exe()?)
+        .stderr(stderr.reopen()?);
+    let server = Server::start_with(command, load)?;
+    let contender = load.contender;
+    let session = Session::on(server, load, async move |driven| {
+        driven.phase.measure();
+        contender.call(&driven).await
+    })?;
+    while session.record.len() < calls {
+        session.go_on(TICK)?;
+    }
+    let Session {
+        mut server,
+        phase,
+        record,
+        ended,
+    } = session;
+    phase.stop();
+    ended
+        .recv_timeout(END_TIMEOUT)
+        .context("calls that don't end")??;
+    drop(server.input.take());
+    server.process.wait()?;
+    // The last call of each caller ends after the phase.
+    Ok(CountedCalls {
+        calls: record.len() + load.in_flight as u64,
+        instructions: callgrind::parse_count(&std::fs::read_to_string(stderr.path())?)?,
+    })
 }
 
 impl Drop for Server {

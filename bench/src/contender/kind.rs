@@ -21,9 +21,33 @@ pub(crate) enum Contender {
     Tonic,
     RawQuinn,
     RawTcp,
+    OursPost,
+    JsonrpseePost,
+    OursHttp2,
+    JsonrpseeHttp2,
+    OursWs,
+    JsonrpseeWsPlain,
+    OursByJsonrpseeHttp,
+    OursByJsonrpseeWs,
 }
 
 impl Contender {
+    /// The servers over HTTP and WebSocket, each with the server of jsonrpsee that it is compared with. The same client drives
+    /// both of a pair.
+    pub(crate) const OVER_HTTP: [(Self, Self); 5] = [
+        (Self::OursPost, Self::JsonrpseePost),
+        (Self::OursHttp2, Self::JsonrpseeHttp2),
+        (Self::OursWs, Self::JsonrpseeWsPlain),
+        (Self::OursByJsonrpseeHttp, Self::JsonrpseeHttp),
+        (Self::OursByJsonrpseeWs, Self::JsonrpseeWsBare),
+    ];
+
+    /// Returns the contenders of the table of all workloads.
+    pub(crate) fn of_table() -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|contender| *contender <= Self::RawTcp).collect()
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
@@ -38,6 +62,14 @@ impl Contender {
             Self::Tonic => "tonic",
             Self::RawQuinn => "raw-quinn",
             Self::RawTcp => "raw-tcp",
+            Self::OursPost => "ours-post",
+            Self::JsonrpseePost => "jsonrpsee-post",
+            Self::OursHttp2 => "ours-http2",
+            Self::JsonrpseeHttp2 => "jsonrpsee-http2",
+            Self::OursWs => "ours-ws",
+            Self::JsonrpseeWsPlain => "jsonrpsee-ws-plain",
+            Self::OursByJsonrpseeHttp => "ours-by-jsonrpsee-http",
+            Self::OursByJsonrpseeWs => "ours-by-jsonrpsee-ws",
         }
     }
 
@@ -56,6 +88,14 @@ impl Contender {
             Self::Tonic => "tonic",
             Self::RawQuinn => "raw quinn",
             Self::RawTcp => "raw TCP",
+            Self::OursPost => "ours, POST over HTTP/1.1",
+            Self::JsonrpseePost => "jsonrpsee, POST over HTTP/1.1",
+            Self::OursHttp2 => "ours, POST over HTTP/2",
+            Self::JsonrpseeHttp2 => "jsonrpsee, POST over HTTP/2",
+            Self::OursWs => "ours, WebSocket",
+            Self::JsonrpseeWsPlain => "jsonrpsee, WebSocket",
+            Self::OursByJsonrpseeHttp => "ours, called by jsonrpsee's HTTP client",
+            Self::OursByJsonrpseeWs => "ours, called by jsonrpsee's WS client",
         }
     }
 

@@ -10,6 +10,7 @@ mod driven;
 mod jsonrpsee;
 mod karyon;
 pub(crate) mod kind;
+mod neutral;
 mod ours;
 mod quic;
 mod raw;
@@ -32,9 +33,17 @@ impl Contender {
         match self {
             Self::Ours | Self::OursOwned => ours::serve(setting).await,
             Self::Karyon => karyon::serve(runtime).await,
-            Self::JsonrpseeWs | Self::JsonrpseeWsBare | Self::JsonrpseeHttp => {
-                jsonrpsee::serve().await
-            }
+            Self::JsonrpseeWs
+            | Self::JsonrpseeWsBare
+            | Self::JsonrpseeHttp
+            | Self::JsonrpseePost
+            | Self::JsonrpseeHttp2
+            | Self::JsonrpseeWsPlain => jsonrpsee::serve().await,
+            Self::OursPost
+            | Self::OursHttp2
+            | Self::OursWs
+            | Self::OursByJsonrpseeHttp
+            | Self::OursByJsonrpseeWs => ours::serve_http().await,
             Self::TarpcJson => tarpc::serve(tarpc::Json::default).await,
             Self::TarpcBincode => tarpc::serve(tarpc::Bincode::default).await,
             Self::TonicTls => tonic::serve(true).await,
@@ -66,11 +75,11 @@ impl Contender {
                     .await
             }
             Self::JsonrpseeWs => call.over(async || jsonrpsee::connect_ws(hello).await).await,
-            Self::JsonrpseeWsBare => {
+            Self::JsonrpseeWsBare | Self::OursByJsonrpseeWs => {
                 call.over(async || jsonrpsee::connect_bare_ws(hello).await)
                     .await
             }
-            Self::JsonrpseeHttp => {
+            Self::JsonrpseeHttp | Self::OursByJsonrpseeHttp => {
                 call.over(async || jsonrpsee::connect_http(hello).await)
                     .await
             }
@@ -85,6 +94,18 @@ impl Contender {
             Self::TonicTls | Self::Tonic => call.over(async || tonic::connect(hello).await).await,
             Self::RawQuinn => raw::call_quinn(call).await,
             Self::RawTcp => raw::call_tcp(call).await,
+            Self::OursPost | Self::JsonrpseePost => {
+                call.over(async || Ok(neutral::Http1::new(hello.address)))
+                    .await
+            }
+            Self::OursHttp2 | Self::JsonrpseeHttp2 => {
+                call.over(async || neutral::Http2::connect(hello.address).await)
+                    .await
+            }
+            Self::OursWs | Self::JsonrpseeWsPlain => {
+                call.over(async || neutral::WebSocket::connect(hello.address).await)
+                    .await
+            }
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
-use rpc_runtime::{Client, Identity, Server, TransportSettings, Trust, rpc};
+use rpc_http::HttpServer;
+use rpc_runtime::gateway::ServiceSet;
+use rpc_runtime::{Client, Identity, Limits, Server, TransportSettings, Trust, rpc};
 use tokio::task::JoinSet;
 
 use super::driven::Driven;
@@ -80,6 +82,22 @@ pub(crate) async fn serve(setting: Option<Setting>) -> Result<()> {
         .bind("127.0.0.1:0")?;
     announce(server.local_addr()?, Some(certificate))?;
     server.run().await;
+    Ok(())
+}
+
+/// Serves HTTP/1.1, HTTP/2 and WebSocket, in plaintext. As with jsonrpsee, the client may have many connections.
+pub(crate) async fn serve_http() -> Result<()> {
+    let limits = Limits {
+        max_connections_per_address: 4096,
+        ..Limits::default()
+    };
+    let services = ServiceSet::builder()
+        .service(ShopServer::new(Desk))
+        .limits(limits)
+        .build()?;
+    let listener = HttpServer::new(services).bind("127.0.0.1:0").await?;
+    announce(listener.local_addr()?, None)?;
+    listener.run().await;
     Ok(())
 }
 
