@@ -28,6 +28,10 @@ const SUBPROTOCOL: &str = "jsonrpc-1";
 /// The version of the protocol (RFC 6455, section 4.1).
 const VERSION: &str = "13";
 
+/// The maximum number of bytes of a read. tungstenite fills as many with zeros before each read, which costs more than a small
+/// call if they are many.
+const READ_BYTES: usize = 4 << 10;
+
 /// Returns `true` if the request opens a WebSocket.
 pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
     match *request.method() {
@@ -137,7 +141,7 @@ fn config(max_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(max_bytes))
         .max_frame_size(Some(max_bytes))
-        .read_buffer_size(16 << 10)
+        .read_buffer_size(READ_BYTES)
         .write_buffer_size(16 << 10)
 }
 
