@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call_defaults::CallDefaults;
@@ -388,7 +390,12 @@ impl GatewayCall {
     /// # Cancel safety
     /// Dropping the future cancels the calls of the message.
     pub async fn answer(self) -> Bytes {
-        self.0.answer().await
+        match AbortOnDropHandle::new(self.0.answer()).await {
+            Ok(reply) => reply,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => Bytes::new(),
+        }
     }
 
     /// Discards the message, since the rest of it did not arrive within [`Limits::message_timeout`].
@@ -433,7 +440,9 @@ trait OpenCalls: Send + Sync {
 trait AnswerCall: Send {
     fn push(&mut self, bytes: &[u8]);
 
-    fn answer(self: Box<Self>) -> BoxFuture<Bytes>;
+    /// Answers the message in a task of its own. For a boxed future the compiler would prove of each type in it that it can be
+    /// sent, and reach its recursion limit within many layers.
+    fn answer(self: Box<Self>) -> JoinHandle<Bytes>;
 
     fn time_out(self: Box<Self>);
 }
@@ -502,8 +511,8 @@ impl<R: Router> AnswerCall for BegunCall<R> {
         self.call.push(bytes);
     }
 
-    fn answer(mut self: Box<Self>) -> BoxFuture<Bytes> {
-        Box::pin(async move {
+    fn answer(mut self: Box<Self>) -> JoinHandle<Bytes> {
+        tokio::spawn(async move {
             let reply = self.call.answer().await;
             let reply = match reply.len() {
                 ..=SMALL_MESSAGE_BYTES => Bytes::copy_from_slice(reply),
