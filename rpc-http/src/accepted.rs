@@ -1,4 +1,4 @@
-//! Requests that carry the other streams of a client over HTTP/2: unidirectional ones, and those that the server opens.
+//! Answers requests that carry the other streams of a client over HTTP/2: unidirectional streams, and streams of the server.
 
 use std::future::poll_fn;
 

@@ -1,6 +1,6 @@
 //! Discards what a client sends of a body that is not read.
 //!
-//! Many clients send all of their body before they read the response. If the server stopped to read, TCP or HTTP/2 would reset
+//! Many clients send all of their body before they read the response. If the server stopped reading, TCP or HTTP/2 would reset
 //! what carries the response, and such a client would not learn why its request was refused.
 
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! Serves the services of [`rpc_runtime`] over HTTP/1.1 and HTTP/2.
+//! Serves the services of [`rpc_runtime`] over HTTP/1.1, HTTP/2 and, with the feature `websocket`, WebSocket.
 //!
 //! [`HttpService`] is a [`tower_service::Service`], which mounts in a router such as that of axum. [`HttpServer`] is a listener
 //! of its own. Both serve the services of a server, with its limits, middleware and shutdown.
@@ -32,18 +32,20 @@
 //! ```
 //!
 //! ```sh
-//! curl -H 'content-type: application/json' -d '{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}' http://127.0.0.1:8080/
+//! curl -H 'content-type: application/json' http://127.0.0.1:8080/ \
+//!     -d '{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}'
 //! ```
 //!
 //! # Streams
 //!
 //! A request with `content-type: application/x-ndjson` is a stream: its body holds messages, one a line, and the body of the
 //! response holds the replies and items as they come. Many calls run on one stream, and items are sent both ways, with the flow
-//! control of HTTP/2 or TCP as back pressure. A client that disconnects cancels its calls. `PROTOCOL.md` has the details, and the
-//! forms in which a client without streams receives items.
+//! control of HTTP/2 or TCP as back pressure. A client that disconnects cancels its calls. Appendix B of `PROTOCOL.md` has the
+//! details, and the forms in which a client without streams receives items.
 //!
 //! ```sh
-//! curl -N -H 'content-type: application/x-ndjson' -d '{"jsonrpc":"2.0","id":1,"method":"prices","params":["pear"]}' http://127.0.0.1:8080/
+//! curl -N -H 'content-type: application/x-ndjson' http://127.0.0.1:8080/ \
+//!     -d '{"jsonrpc":"2.0","id":1,"method":"prices","params":["pear"]}'
 //! ```
 
 mod accepted;

@@ -26,20 +26,20 @@ use crate::service::HttpService;
 use crate::session::{Arrival, HttpConnection, TcpTicket};
 use crate::timed_io::TimedIo;
 
-/// The pause after an error of the listener that does not end by itself, such as a lack of file descriptors.
+/// The pause after an error of the listener, since some errors last, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The default of [`HttpServer::idle_timeout`].
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// The maximum size of the headers of a request, in bytes.
+/// The maximum size of the headers of a request over HTTP/2, in bytes.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// The maximum size of unsent responses that a connection over HTTP/1.1 buffers, and of a stream over HTTP/2, in bytes.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// The windows of HTTP/2, in bytes. Requests that are not read, such as those with items for handlers that wait, leave room for
-/// others.
+/// the other requests of the connection.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
@@ -161,7 +161,7 @@ impl HttpListener {
         self.listener.local_addr()
     }
 
-    /// Serves clients until the server of the services is shut down. The shutdown waits until all requests are answered.
+    /// Accepts connections until the server of the services drains. The shutdown waits until all requests are answered.
     ///
     /// # Cancel safety
     /// Dropping the future closes the listener. Open connections are served until the shutdown.
@@ -211,7 +211,7 @@ impl Acceptor {
         tokio::spawn(self.clone().handshake(stream, peer, ticket));
     }
 
-    /// Completes the handshake of TLS, if the server uses TLS, and serves the connection.
+    /// Completes the TLS handshake, if the server uses TLS, and serves the connection.
     async fn handshake(self, stream: TcpStream, peer: SocketAddr, mut ticket: ConnectionTicket) {
         let known = GatewayPeer::default().address(peer);
         let Some(tls) = &self.tls else {
@@ -248,7 +248,7 @@ impl Acceptor {
         let services = self.service.services();
         let handle = services.handle();
         let connection = Arc::new(services.connect(peer.clone()));
-        // Also held by what the connection is upgraded to.
+        // A WebSocket that a request is upgraded to holds it as well.
         let ticket = Arc::new(ticket);
         let http = HttpConnection {
             connection: Arc::clone(&connection),

@@ -19,7 +19,7 @@ pub(crate) struct Upload {
     pub(crate) send: GatewaySend,
     pub(crate) content_type: ContentType,
     pub(crate) version: Version,
-    /// Is notified when the body was polled.
+    /// Receives a message when the body was polled.
     pub(crate) begun: Option<oneshot::Sender<()>>,
 }
 

@@ -1,4 +1,4 @@
-//! Requests that are refused before a call of theirs runs.
+//! Answers requests that are refused before one of their calls runs.
 
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION,

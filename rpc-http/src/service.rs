@@ -31,7 +31,8 @@ use crate::websocket;
 
 /// Answers HTTP requests with services. Clones are cheap.
 ///
-/// It is a [`tower_service::Service`] of requests with any body. It answers at every path, so the router decides the path.
+/// It is a [`tower_service::Service`] of requests with any body. It answers at every path unless [`path`](Self::path) sets one, so
+/// a router in front of it may decide.
 #[derive(Debug, Clone)]
 pub struct HttpService {
     services: ServiceSet,
@@ -49,7 +50,7 @@ struct Settings {
 }
 
 impl HttpService {
-    /// Creates a service for these services: those of [`Server::services`](rpc_runtime::Server::services), for example.
+    /// Creates a service for these services, such as those of [`Server::services`](rpc_runtime::Server::services).
     pub fn new(services: impl Into<ServiceSet>) -> Self {
         Self {
             services: services.into(),

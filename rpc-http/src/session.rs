@@ -29,7 +29,7 @@ const MAX_STREAM: u64 = (1 << 62) - 1;
 #[derive(Clone, Default)]
 pub(crate) struct Sessions(Arc<Mutex<HashMap<SessionKey, Arc<Session>>>>);
 
-/// What names a session. The sessions of clients with different certificates are never the same.
+/// The name of a session. The sessions of clients with different certificates are never the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct SessionKey {
     number: u128,
@@ -40,7 +40,7 @@ struct SessionKey {
 struct Session {
     connection: Arc<GatewayConnection>,
     state: Mutex<SessionState>,
-    /// Counts the session as a connection, unless the client's address is not known.
+    /// Counts the session as a connection. `None` if the client's address is not known.
     _place: Option<Place>,
 }
 
@@ -220,7 +220,7 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request, whose stream has an ID that no other has.
+    /// Counts a request. Returns an error if another request carries a stream with the same ID.
     fn begin(&self, stream: Option<u64>) -> Result<(), Refusal> {
         let mut state = self.state();
         if stream.is_some_and(|stream| !state.streams.insert(stream)) {

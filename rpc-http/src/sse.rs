@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The time without an event after which a comment is sent, since intermediaries end connections on which nothing is sent. The
-/// HTML standard recommends it.
+/// The time without an event after which a comment is sent, since intermediaries end connections on which nothing is sent. The HTML
+/// standard recommends this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 const COMMENT: &[u8] = b":\n\n";

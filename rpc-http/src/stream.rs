@@ -1,4 +1,4 @@
-//! Requests whose body is the client's half of a stream, and whose response is the server's half.
+//! Answers a request whose body is the client's half of a stream. The response is the server's half.
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ const TIMEOUT: u32 = 0x14;
 /// closed, and the client may lose the end of the response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The server's half of a stream, with what must live as long as it.
+/// The server's half of a stream, and the task and the session that must live as long as it.
 pub(crate) struct StreamBody {
     recv: GatewayRecv,
     /// Sends the client's half, if it has one.
@@ -34,13 +34,13 @@ pub(crate) struct StreamBody {
     _connection: RequestConnection,
 }
 
-/// What happens when the server's half ends before the client's.
+/// The behaviour when the server's half ends before the client's.
 enum Linger {
     /// The body ends at once, which ends the client's half.
     No,
     /// The body ends after [`LINGER`].
     Http1,
-    /// The body ends when this resolves. The client's half may be sent further.
+    /// The body ends when this resolves. The rest of the client's half is still sent afterwards.
     Until(LingerEnd),
     /// The server's half has ended, and the client's is still sent.
     Now {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// What a client of HTTP/2 sends first (RFC 9113, section 3.4). hyper waits for all of it, or for another byte, without a limit.
+/// The bytes that a client of HTTP/2 sends first (RFC 9113, section 3.4). hyper waits for all of them, or for a byte that differs,
+/// without a limit.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Limits the times of a connection that hyper does not limit.
@@ -42,7 +43,8 @@ impl Opening {
 }
 
 impl<I> TimedIo<I> {
-    /// `opening_timeout` is the time until the first bytes, `write_timeout` the one for which a client may take nothing.
+    /// Limits a new connection. `opening_timeout` is the time until the client has sent enough to tell the version of HTTP.
+    /// `write_timeout` is the time for which the client may take nothing.
     pub(crate) fn new(io: I, opening_timeout: Duration, write_timeout: Duration) -> Self {
         Self {
             io,
@@ -56,7 +58,7 @@ impl<I> TimedIo<I> {
         }
     }
 
-    /// The same for a connection whose client has sent something.
+    /// Limits only the writes of a connection whose client has sent a request.
     #[cfg(feature = "websocket")]
     pub(crate) fn opened(io: I, write_timeout: Duration) -> Self {
         Self {
@@ -68,7 +70,7 @@ impl<I> TimedIo<I> {
         }
     }
 
-    /// Passes on how far a write got, or an error if the client has taken nothing for too long.
+    /// Returns the result of a write, or an error if the client has taken nothing for too long.
     fn limit<T>(
         &mut self,
         written: Poll<io::Result<T>>,

@@ -29,8 +29,7 @@ use crate::websocket::route::{
 };
 use crate::websocket::subscription::{self, Subscription};
 
-/// The time after which a socket on which nothing arrives is asked for a sign of life. After another such time without one it
-/// is closed.
+/// The time without anything from the client after which the server sends a ping. After another such time the socket is closed.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The maximum time to send the close of a socket.
@@ -50,7 +49,7 @@ pub(super) struct Session<I> {
     socket: WebSocketStream<I>,
     connection: Arc<GatewayConnection>,
     services: ServiceSet,
-    /// What the calls have from the headers of the request that opened the socket.
+    /// The metadata and the timeout in the headers of the request that opened the socket.
     defaults: Option<Arc<CallDefaults>>,
     subscriptions: Option<Arc<SubscriptionCalls>>,
     /// A message of the client that waits until its stream has room.
@@ -135,7 +134,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             return End::server(CloseCode::Restart, "shutting down");
         };
         let mut streams = Streams::new(shared);
-        // A stream must begin in time, and a socket may be without calls for as long as it likes.
+        // The first byte of a stream must arrive in time, but a socket may be without calls for any time.
         if poll_fn(|cx| streams.poll_room(SHARED, cx)).await {
             streams.send(SHARED, Bytes::new());
         }
@@ -160,7 +159,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     }
 }
 
-/// Both directions.
+/// Sends and receives messages.
 impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     /// Sends lines of the services while the client reads them. If it does not, the services wait.
     fn poll_send(&mut self, streams: &mut Streams, cx: &mut Context<'_>) -> Poll<End> {
@@ -320,7 +319,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         }
     }
 
-    /// Returns `true` if no further stream is opened. A call without a permit takes memory as well, and waiting would hold up the
+    /// Returns `true` if no further stream is opened. A call without a permit takes memory as well, and waiting would delay the
     /// items of the other calls.
     fn is_full(&self, streams: &Streams) -> bool {
         streams.others.len() >= self.services.limits().max_concurrent_calls_per_connection

@@ -138,7 +138,7 @@ impl Subscription {
         let item = params.filter(|_| method.as_deref() == Some("rpc.item"));
         let message = match (item.and_then(item_of), error) {
             (Some(item), _) => self.notify("result", item),
-            // What else the services send is no part of the subscription.
+            // Other messages of the services are no part of the subscription.
             _ if method.is_some() => return (line, None),
             (None, Some(_)) if self.request.take().is_some() => return (line, None),
             (None, Some(error)) => self.notify("error", error.get()),

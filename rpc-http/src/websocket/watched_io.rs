@@ -24,14 +24,14 @@ pub(super) struct WatchedIo<I> {
     io: TimedIo<I>,
     frames: FrameWatch,
     message_timeout: Duration,
-    /// How long the message that is being received was waited for, until `waits_since`.
+    /// The time for which the server has waited for the message that is being received, up to `waits_since`.
     waited: Duration,
-    /// Set while bytes are waited for.
+    /// Set while the server waits for bytes.
     waits_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     /// The number of pings since a write had to wait; `None` while writes do not wait.
     unsent_pongs: Option<usize>,
-    /// Waits until something can be sent.
+    /// The reader, which waits until something can be sent.
     paused: Option<Waker>,
 }
 
@@ -150,13 +150,13 @@ struct FrameWatch {
     header_bytes: usize,
     /// The rest of the frame after the header.
     payload_bytes: u64,
-    /// `true` if the frame is of a message, and its last one.
+    /// `true` if the frame is the last one of a message.
     is_last: bool,
     /// `true` while a message is not complete.
     in_message: bool,
 }
 
-/// What bytes contained.
+/// The pings and the ends of messages in received bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     pings: usize,
@@ -206,7 +206,7 @@ impl FrameWatch {
             short => u64::from(short),
         };
         self.header_bytes = 0;
-        // Frames of control stand between those of a message.
+        // Control frames stand between those of a message (RFC 6455, section 5.4).
         if first & 0x08 == 0 {
             self.in_message = true;
             self.is_last = first & 0x80 != 0;
