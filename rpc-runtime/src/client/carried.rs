@@ -26,7 +26,7 @@ impl<R> ClientBuilder<R> {
         (self.in_memory(here), CarriedConnection(there))
     }
 
-    /// Returns how the client verifies a server over TCP, for one connection. For `rpc-cli` alone.
+    /// Returns the TLS settings of the client for one connection over TCP. For `rpc-cli` alone.
     ///
     /// # Errors
     /// Returns an error if the trust settings cannot be used.
@@ -48,7 +48,8 @@ impl<R> ClientBuilder<R> {
 pub struct CarriedConnection(memory::Connection);
 
 impl CarriedConnection {
-    /// Accepts a stream that the client opens. One that carries only notifications and cancellations has no half of the server.
+    /// Accepts a stream that the client opens. A stream that carries only notifications and cancellations has no half of the
+    /// server.
     ///
     /// # Errors
     /// Returns the reason once the connection has ended.

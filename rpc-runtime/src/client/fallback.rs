@@ -34,7 +34,7 @@ const STALLED: Duration = Duration::from_secs(1);
 /// The interval at which a fresh connection is observed.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The number of round trips that show that a network without QUIC now has it.
+/// The number of calls that QUIC has to answer before a client returns to it from HTTP/2.
 const ROUND_TRIPS: usize = 5;
 
 /// The pauses before QUIC is tried again.
@@ -54,7 +54,7 @@ pub(super) struct Fallback {
     state: Mutex<QuicState>,
 }
 
-/// What is known of QUIC in this network.
+/// The results of the attempts over QUIC in this network.
 #[derive(Default)]
 struct QuicState {
     /// The number of consecutive failures.
@@ -116,7 +116,7 @@ impl Fallback {
         Ok(connection)
     }
 
-    /// Waits until there is a connection over the other transport that is to replace this one.
+    /// Waits until there is a connection over the other transport that should replace this connection.
     pub(super) async fn better(
         &self,
         transport: TransportKind,
@@ -236,7 +236,7 @@ impl Fallback {
     }
 }
 
-/// Writes the address of QUIC.
+/// Writes the address for QUIC.
 impl fmt::Display for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.quic.address.fmt(f)
@@ -273,23 +273,23 @@ async fn race(
     };
     match failed {
         Some(Ok(connection)) => return Ok(connection),
-        Some(Err(error)) => return second.await.map_err(|other| telling(error, other)),
+        Some(Err(error)) => return second.await.map_err(|other| more_informative(error, other)),
         None => {}
     }
     tokio::select! {
         connected = &mut first => match connected {
             Ok(connection) => Ok(connection),
-            Err(error) => second.await.map_err(|other| telling(error, other)),
+            Err(error) => second.await.map_err(|other| more_informative(error, other)),
         },
         connected = &mut second => match connected {
             Ok(connection) => Ok(connection),
-            Err(other) => first.await.map_err(|error| telling(error, other)),
+            Err(other) => first.await.map_err(|error| more_informative(error, other)),
         },
     }
 }
 
 /// Returns the error that says more.
-fn telling(error: ConnectError, other: ConnectError) -> ConnectError {
+fn more_informative(error: ConnectError, other: ConnectError) -> ConnectError {
     match informativeness(&error) < informativeness(&other) {
         true => other,
         false => error,

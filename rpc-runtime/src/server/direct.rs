@@ -52,7 +52,7 @@ impl<R: Router> DirectCall<R> {
         self.line = Line::Message;
     }
 
-    /// Sets what the calls of the message have from outside of it.
+    /// Sets the metadata and the timeout that the calls of the message have from outside of it.
     #[cfg(feature = "server")]
     pub(super) fn set_defaults(&mut self, defaults: Option<Arc<CallDefaults>>) {
         let CallTask { site, buffers, .. } = &mut self.task;

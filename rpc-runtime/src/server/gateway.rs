@@ -150,7 +150,7 @@ impl ServiceSet {
         }
     }
 
-    /// Opens a connection to the services. It counts as no connection of the server; [`admit`](Self::admit) counts one.
+    /// Opens a connection to the services. It does not count towards the limits of connections; [`admit`](Self::admit) counts one.
     ///
     /// # Panics
     /// Panics outside a tokio runtime.
@@ -253,9 +253,15 @@ impl fmt::Debug for ConnectionTicket {
 pub struct GatewayPeer(PeerDetails);
 
 impl GatewayPeer {
-    /// Sets the client's address, which [`Context::peer`](crate::Context::peer) returns. Limits of one address apply to it.
+    /// Sets the client's address, which [`Context::peer`](crate::Context::peer) returns. The limits of one address apply to it.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.0.address = Some(address);
+        self
+    }
+
+    /// Sets the certificate whose key the client has proved to own, in DER. The transport must have verified it.
+    pub fn certificate(mut self, der: &[u8]) -> Self {
+        self.0.certificate = Some(Certificate::from_der(der));
         self
     }
 
@@ -267,12 +273,6 @@ impl GatewayPeer {
     /// Returns the certificate whose key the client has proved to own, if it has presented one.
     pub fn known_certificate(&self) -> Option<&Certificate> {
         self.0.certificate.as_ref()
-    }
-
-    /// Sets the certificate whose key the client has proved to own, in DER. The transport must have verified it.
-    pub fn certificate(mut self, der: &[u8]) -> Self {
-        self.0.certificate = Some(Certificate::from_der(der));
-        self
     }
 }
 
@@ -290,8 +290,9 @@ impl GatewayConnection {
         GatewayCall(Arc::clone(&self.calls).begin(defaults))
     }
 
-    /// Returns the reply to a call that needs a stream when the client has as many streams as it may have calls
-    /// ([`Limits::max_concurrent_calls_per_connection`]), and reports it. `id` is the text of the id of the call.
+    /// Rejects a call that needs a stream, for a client that has as many streams as it may have calls
+    /// ([`Limits::max_concurrent_calls_per_connection`]). Returns the reply, and reports the rejection. `id` is the text of the id
+    /// of the call.
     pub fn reject_excess_stream(&self, id: &str) -> Bytes {
         self.calls.reject_excess_stream(id)
     }
@@ -332,8 +333,8 @@ impl GatewayConnection {
         self.transport.open_uni_as(id).map(GatewaySend::new)
     }
 
-    /// Accepts a stream that the server opens to call the client. One that carries only notifications and cancellations has no
-    /// half of the client.
+    /// Accepts a stream that the server opens to call the client. A stream that carries only notifications and cancellations has
+    /// no half of the client.
     ///
     /// # Errors
     /// Returns the reason once the connection has ended.
@@ -379,8 +380,7 @@ impl fmt::Debug for GatewayConnection {
 pub struct GatewayCall(Box<dyn AnswerCall>);
 
 impl GatewayCall {
-    /// Appends bytes of the message. A message of more than
-    /// [`Limits::max_request_bytes`] is answered with an error.
+    /// Appends bytes of the message. A message of more than [`Limits::max_request_bytes`] is answered with an error.
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.push(bytes);
     }

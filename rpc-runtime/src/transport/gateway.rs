@@ -35,7 +35,7 @@ impl GatewaySend {
         Self(send)
     }
 
-    /// Waits until the server has read enough of the stream to take another chunk.
+    /// Resolves when the server has read enough of the stream to take another chunk.
     ///
     /// # Errors
     /// Returns an error if the server no longer reads the stream.
@@ -43,7 +43,8 @@ impl GatewaySend {
         self.0.poll_room(cx).map_err(StreamError)
     }
 
-    /// Sends a chunk. Call it once after each time that [`poll_ready`](Self::poll_ready) was ready: it never waits.
+    /// Sends a chunk. It never waits, so call it only after [`poll_ready`](Self::poll_ready) was ready, for one message or one part
+    /// of one. Otherwise the memory that unread chunks take is not bounded.
     pub fn send(&mut self, chunk: Bytes) {
         self.0.put(chunk);
     }

@@ -56,7 +56,7 @@ pub(super) struct StreamCarrier {
     accepted: usize,
     /// The number of such streams at which the client offers to accept no more.
     max_accepted: usize,
-    /// `true` once the server has told that it opens no more streams.
+    /// `true` once the server has said that it opens no more streams.
     is_draining: bool,
     keep_alive: KeepAlive,
 }
@@ -137,7 +137,7 @@ impl StreamCarrier {
         while !self.tasks.is_empty() {
             tokio::select! {
                 biased;
-                // It cannot be sent any more, and ends at once.
+                // The stream cannot be sent any more, and ends at once.
                 Ok((down, up)) = self.streams.accept_bi() => self.carry(up, Some(down)),
                 Some(_) = self.tasks.next() => {}
                 () = sleep_until(end) => break,
@@ -146,7 +146,7 @@ impl StreamCarrier {
         if !self.tasks.is_empty() {
             return lost;
         }
-        // Each stream has its own end. The server may have told why it has closed the connection.
+        // Each stream has its own end. The server may have said why it has closed the connection.
         if self.is_draining || self.has_gone_away() {
             return shutting_down();
         }
@@ -196,7 +196,7 @@ impl StreamCarrier {
         }));
     }
 
-    /// Makes an offer if the stream that has ended was one of too many.
+    /// Records the end of a stream. Makes an offer again if the streams of the server were at their maximum.
     fn task_ended(&mut self, opener: Opener) {
         if opener == Opener::Server {
             self.accepted -= 1;
@@ -300,7 +300,7 @@ fn shutting_down() -> ConnectionError {
     ConnectionError::drained("the server is shutting down")
 }
 
-/// How an offer to accept a stream has ended.
+/// The end of an offer to accept a stream.
 struct OfferEnd {
     lasted: Duration,
     used: Result<(Response<RecvStream>, SendStream<Bytes>), StreamLost>,

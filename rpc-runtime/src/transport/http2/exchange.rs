@@ -132,7 +132,7 @@ enum Down {
 struct RequestExchange {
     halves: Halves,
     send: SendStream<Bytes>,
-    /// What was received from the client and not sent yet.
+    /// The bytes that were received from the client and not sent yet.
     chunk: Bytes,
     /// `true` if the client's half ends with `chunk`.
     is_last: bool,
@@ -182,7 +182,7 @@ impl RequestExchange {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until flow control admits some bytes, and returns how many.
+    /// Waits until flow control admits some bytes, and returns their number.
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, StreamLost>> {
         match self.send.capacity() {
             0 => match ready!(self.send.poll_capacity(cx)) {

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request, Uri};
 use crate::tls::secret_number;
 use crate::transport::header;
 
-/// What a client dials.
+/// The authority and the path of the URL that a client dials.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     /// The host and the port, as in a URL.

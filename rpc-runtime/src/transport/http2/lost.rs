@@ -16,7 +16,7 @@ pub(super) fn stream_lost(error: &h2::Error) -> StreamLost {
     }
 }
 
-/// Returns the reason why a stream was lost that the server has reset.
+/// Returns the reason why a stream that the server has reset was lost.
 pub(super) fn of_reset(reason: Reason) -> StreamLost {
     match reason {
         Reason::NO_ERROR | Reason::CANCEL => StreamLost::Reset(close::CANCELLED.into()),
