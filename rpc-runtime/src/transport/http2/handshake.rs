@@ -30,19 +30,19 @@ use crate::transport::settings::TransportSettings;
 /// The protocol that TLS negotiates.
 const ALPN: &[u8] = b"h2";
 
-/// The TLS alert of a server that speaks other versions (RFC 8446, section 6.2).
+/// The TLS alert of a server that speaks other versions of TLS (RFC 8446, section 6.2).
 const PROTOCOL_VERSION: u8 = 70;
 
-/// The number of streams that the caller may leave unread without blocking the others.
+/// The number of streams that the caller may leave unread without blocking the other streams.
 const UNREAD_STREAMS: u32 = 128;
 
 /// The largest window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
-/// The number of bytes of a stream that wait to be sent.
+/// The maximum number of bytes of a stream that wait to be sent.
 const SEND_BUFFER: usize = 256 << 10;
 
-/// The largest answer to the first request.
+/// The maximum number of bytes of the answer to the first request that are read.
 const MAX_ANSWER: usize = 4 << 10;
 
 /// The first request.
@@ -198,8 +198,9 @@ async fn check(requests: SendRequest<Bytes>, heads: &RequestHeads) -> Result<(),
     let mut body = response.into_body();
     let mut received = 0;
     while let Some(chunk) = poll_fn(|cx| body.poll_data(cx)).await {
-        received += chunk?.len();
-        let _ = body.flow_control().release_capacity(received);
+        let length = chunk?.len();
+        received += length;
+        let _ = body.flow_control().release_capacity(length);
         if received > MAX_ANSWER {
             break;
         }
@@ -210,7 +211,7 @@ async fn check(requests: SendRequest<Bytes>, heads: &RequestHeads) -> Result<(),
     }
 }
 
-/// Keeps the TLS alert that the server sends after the handshake, since the errors of HTTP/2 do not have it.
+/// Records the TLS alert that the server sends after the handshake, since the errors of HTTP/2 do not contain it.
 #[derive(Debug)]
 struct AlertWatch<S> {
     stream: S,
