@@ -102,7 +102,8 @@ pub struct Limits {
     /// one packet of a client can open many.
     pub first_byte_timeout: Duration,
     /// The maximum time from the first byte of a message to its last. Defaults to 10 s. After that the stream is reset
-    /// with code 0x14. Between messages a stream may be idle without limit.
+    /// with code 0x14. Between messages a stream may be idle without limit. Over HTTP, a message in a POST is answered with
+    /// status 408, and a WebSocket is closed with code 1008.
     pub message_timeout: Duration,
     /// The maximum number of streams of a connection that time out in the middle of a message. Defaults to 8. After one
     /// more the connection is closed with code 0x13. A message that is answered with −32013 counts, too.
@@ -115,7 +116,8 @@ pub struct Limits {
     /// MiB that are sent and not acknowledged come on top.
     pub max_unsent_bytes_per_connection: usize,
     /// The maximum time for which the client reads none of a stream's replies. Defaults to 20 s. After that the stream
-    /// is reset with code 0x14. The time does not count while only items wait on the stream.
+    /// is reset with code 0x14. The time does not count while only items wait on the stream. A connection over HTTP whose
+    /// client takes no bytes at all for this time is closed, also while only items wait.
     pub write_timeout: Duration,
 
     /// The maximum number of bytes that are held for one connection: messages that are received, parsed or wait, the
@@ -142,6 +144,7 @@ pub struct Limits {
     /// - a stream without a message, or one that the client resets before its end and before any of its items was sent
     /// - a message, or an entry of a batch, that is not a request
     /// - a batch with too many entries
+    /// - a message in a POST that the client cancels before its reply
     ///
     /// Each second subtracts [`cancellations_offset_per_second`](Self::cancellations_offset_per_second) from the count,
     /// each call that ends by itself subtracts ten, and each call that ends at its deadline subtracts one.
