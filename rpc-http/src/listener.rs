@@ -99,9 +99,10 @@ impl HttpServer {
         self
     }
 
-    /// Sets the time after which a connection over HTTP/1.1 is closed if no request arrives, or the headers of a request do
-    /// not arrive. Over HTTP/2, the client is asked for a sign of life after this time. Defaults to 75 s, which is more than
-    /// the 60 s after which many load balancers close idle connections.
+    /// Sets the time after which a connection over HTTP/1.1 is closed if no request arrives, or the headers of a request are
+    /// not complete. Over HTTP/2, the server sends a PING after this time without data, and closes the connection if the
+    /// answer does not arrive within the same time. Defaults to 75 s, which is more than the 60 s after which many load balancers
+    /// close idle connections.
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
         self
