@@ -121,7 +121,7 @@ pub enum Event<'e> {
     Connected {
         /// The address of the server, as it was given to the client.
         server: &'e str,
-        /// What carries the connection.
+        /// The transport of the connection.
         transport: TransportKind,
     },
     /// A client has lost a connection, or the server drains it. The client connects again.

@@ -342,7 +342,7 @@ const SCHEME: &str = "quic://";
 /// The schemes of HTTP, and whether they stand for TLS.
 const HTTP_SCHEMES: [(&str, bool); 2] = [("https://", true), ("http://", false)];
 
-/// What to write instead of a text that is no URL of HTTP.
+/// The correction for a text that is no URL of HTTP.
 const HTTP_ADVICE: &str = match cfg!(feature = "http2") {
     true => {
         "write `https://host/path` or `https://host:port/path`, without a user, a query or a fragment"

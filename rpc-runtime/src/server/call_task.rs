@@ -28,7 +28,7 @@ pub(super) struct CallSite<R> {
     pub(super) stream: Arc<ServerStream>,
     /// The offset in the stream of the first byte after the message.
     pub(super) message_end: u64,
-    /// What its calls have from outside of the message.
+    /// The metadata and the timeout that its calls have from outside of the message.
     pub(super) defaults: Option<Arc<CallDefaults>>,
 }
 

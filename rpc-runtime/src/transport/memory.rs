@@ -375,7 +375,7 @@ impl Connection {
     }
 }
 
-/// What passes the streams of a connection on, over a network or a link with faults, needs.
+/// The operations that a carrier of the streams needs, such as one over a network or over a link with faults.
 #[cfg(any(feature = "testing", feature = "http2", feature = "server"))]
 impl Connection {
     /// Opens a stream with an ID that the other side has not used.
