@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use rpc_runtime::MetadataError;
 use rpc_runtime::gateway::CallDefaults;
 
 use crate::refusal::Refusal;
@@ -57,7 +58,10 @@ impl MetadataHeaders {
             };
             let defaults = defaults.get_or_insert_with(CallDefaults::default);
             let set = defaults.set_meta(name.as_str(), &value);
-            set.map_err(|_| Refusal::MetadataTooLarge)?;
+            set.map_err(|error| match error {
+                MetadataError::ControlCharacter => Refusal::InvalidMetadata,
+                _ => Refusal::MetadataTooLarge,
+            })?;
         }
         if let Some(timeout) = headers.get(TIMEOUT) {
             let timeout = timeout.to_str().ok().and_then(|text| text.parse().ok());

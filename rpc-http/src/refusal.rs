@@ -37,11 +37,6 @@ pub(crate) enum Refusal {
         expect(dead_code, reason = "refuses handshakes of WebSocket")
     )]
     WebSocketHandshake,
-    #[cfg_attr(
-        not(feature = "websocket"),
-        expect(dead_code, reason = "refuses sockets of WebSocket")
-    )]
-    TooManyConnections,
     /// The server takes no more streams of the connection, and would close it with this code.
     Unavailable {
         code: Option<u64>,
@@ -69,7 +64,7 @@ impl Refusal {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::MetadataTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TooManyConnections | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
     }
@@ -78,7 +73,9 @@ impl Refusal {
         let text = match self {
             Self::InvalidHost => "the request needs one valid `host`",
             Self::InvalidTimeout => "`rpc-timeout-ms` is not a number of milliseconds",
-            Self::InvalidMetadata => "a header of metadata is not text, or stands twice",
+            Self::InvalidMetadata => {
+                "a header of metadata is not text, has a control character, or stands twice"
+            }
             Self::BodyBroken => "the body of the request has ended early",
             Self::HostNotAllowed => {
                 "this host is not allowed; add it on the server with `HttpService::allow_hosts`"
@@ -102,8 +99,9 @@ impl Refusal {
             Self::WebSocketHandshake => {
                 "the handshake of WebSocket needs `connection: upgrade` and `sec-websocket-key`"
             }
-            Self::MetadataTooLarge => "the headers of metadata have more than 8192 bytes",
-            Self::TooManyConnections => "a limit of connections is reached",
+            Self::MetadataTooLarge => {
+                "the headers of metadata are more than 64, or have more than 8192 bytes"
+            }
             Self::Unavailable { .. } => {
                 "the server takes no more connections, is shutting down, or has closed this one"
             }

@@ -221,6 +221,7 @@ impl HttpService {
             return websocket::accept(request, services, (defaults, subscriptions));
         }
         let Some((content_type, form)) = form else {
+            discard::rest_of(request);
             return Err(Refusal::MethodNotAllowed);
         };
         let connection = self.sessions.connection_of(

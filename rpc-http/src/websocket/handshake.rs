@@ -111,7 +111,7 @@ fn ticket_of<B>(
     match http.and_then(|http| http.peer.known_address()) {
         Some(peer) if request.version() == Version::HTTP_2 => {
             let ticket = services.admit(peer);
-            let mut ticket = ticket.map_err(|_| Refusal::TooManyConnections)?;
+            let mut ticket = ticket.map_err(Refusal::from)?;
             ticket.handshake_done();
             Ok(Some(Arc::new(ticket)))
         }

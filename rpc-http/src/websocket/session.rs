@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::SelectAll;
 use futures_util::{Sink, Stream};
+use rpc_runtime::ConnectionError;
 use rpc_runtime::gateway::{CallDefaults, GatewayConnection, GatewayRecv, GatewaySend, ServiceSet};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
@@ -40,6 +41,9 @@ const LARGE_MESSAGE_BYTES: usize = 4 << 10;
 
 /// The number of bytes of smaller messages that are passed on at once.
 const BATCH_BYTES: usize = 16 << 10;
+
+/// The code of a connection that is closed since its client causes excessive load (section 8.2 of `PROTOCOL.md`).
+const EXCESSIVE_LOAD: u64 = 0x13;
 
 /// The stream that calls without items share.
 const SHARED: usize = 0;
@@ -68,6 +72,8 @@ enum End {
     Lost,
     /// The client closes the socket.
     Client,
+    /// The services have closed their connection.
+    Services,
     Server(CloseFrame),
 }
 
@@ -108,11 +114,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         let end = tokio::select! {
             biased;
             end = self.exchange() => end,
-            _ = connection.closed() => End::server(CloseCode::Policy, "excessive load"),
+            _ = connection.closed() => End::Services,
+        };
+        let end = match end {
+            End::Services => closed_by_services(connection.closed().await),
+            end => end,
         };
         let closed = async {
             match end {
-                End::Lost => {}
+                End::Lost | End::Services => {}
                 // This sends the answer to the close.
                 End::Client => {
                     while let Some(Ok(_)) =
@@ -172,7 +182,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             let line = match streams.poll_line(cx) {
                 Poll::Ready(Outgoing::Line(line)) => line,
                 Poll::Ready(Outgoing::SharedEnded) => {
-                    return Poll::Ready(End::server(CloseCode::Restart, "shutting down"));
+                    return Poll::Ready(End::Services);
                 }
                 Poll::Pending => break,
             };
@@ -357,7 +367,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
 
     fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         while self.ping.poll_tick(cx).is_ready() {
-            if !std::mem::take(&mut self.is_alive) {
+            // While a message waits for room, nothing is read, so the client may have sent something.
+            let is_read = self.waiting.is_none();
+            if !std::mem::take(&mut self.is_alive) && is_read {
                 return Poll::Ready(End::Lost);
             }
             // A client that does not read is noticed by what does not arrive.
@@ -367,6 +379,17 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             }
         }
         Poll::Pending
+    }
+}
+
+/// Returns the close of a socket whose services have closed their connection.
+fn closed_by_services(reason: ConnectionError) -> End {
+    match reason {
+        ConnectionError::ClosedByPeer {
+            code: EXCESSIVE_LOAD,
+            ..
+        } => End::server(CloseCode::Policy, "excessive load"),
+        _ => End::server(CloseCode::Restart, "shutting down"),
     }
 }
 

@@ -160,6 +160,13 @@ async fn two_values_of_authorization_have_status_400() {
 }
 
 #[tokio::test]
+async fn control_character_in_metadata_has_status_400() {
+    let server = serve_as(|service| service).await;
+    let headers = [("host", "localhost"), ("authorization", "a\tb")];
+    assert_eq!(status(server, &headers).await, 400);
+}
+
+#[tokio::test]
 async fn metadata_of_more_than_8_kib_has_status_431() {
     let server = serve_as(|service| service).await;
     let value = "x".repeat(9000);

@@ -449,6 +449,18 @@ async fn close_of_the_server_arrives_though_the_client_still_sends() {
 }
 
 #[tokio::test]
+async fn client_that_causes_excessive_load_is_closed_with_1008() {
+    let served = serve().await;
+    let mut client = Client::connect(&served).await;
+    for _ in 0..2_000 {
+        if client.0.send(Message::text("{nonsense")).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(client.closed().await.0, 1008);
+}
+
+#[tokio::test]
 async fn shutdown_answers_running_calls_and_closes_with_1012() {
     let served = serve().await;
     let mut client = Client::connect(&served).await;
