@@ -71,7 +71,8 @@ impl Connector {
         async move {
             #[cfg(feature = "http2")]
             if let Self::Fallback(fallback) = self {
-                return fallback.better(kind, connection).await;
+                // Boxed, since few clients have a fallback.
+                return Box::pin(fallback.better(kind, connection)).await;
             }
             std::future::pending().await
         }

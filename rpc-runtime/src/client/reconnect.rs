@@ -306,7 +306,9 @@ pub(super) async fn keep_connected(
             slot.set_disconnected(ConnectionState::Closed(lost))?;
             return None;
         };
-        let connection = connect(&slot, connector, lost, attempts).await?;
+        // Boxed, since a connected client does not need the space.
+        let connecting = Box::pin(connect(&slot, connector, lost, attempts));
+        let connection = connecting.await?;
         slot.report_connected(connector, &connection)?;
         slot.set_connected(connection)?;
     }
