@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use rpc_discovery::{Dns, Found, Srv};
 use rpc_runtime::broadcast::Lagged;
 use rpc_runtime::description::{Described, OpenRpc};
+use rpc_runtime::gateway::{CallDefaults, GatewayPeer};
 use rpc_runtime::middleware::{
     Attempt, ClientMiddleware, ClientNext, ClientRequest, ClientResponse, Layered, Middleware,
     Next, RequestInfo, Response,
@@ -20,7 +21,7 @@ use rpc_runtime::tls::{TlsError, UntrustedReason};
 use rpc_runtime::{
     Address, Batch, Broadcast, CallError, Client, ClientSocket, CongestionController, ConnectError,
     Context, ErrorObject, Escaped, Extensions, Health, Identity, Limits, MetadataError, Outcome,
-    RawService, Server, Service, TransportSettings, Trust, rpc,
+    RawService, Server, Service, Shutdown, TransportSettings, Trust, rpc,
 };
 use tests::support::{ANY_PORT, soon};
 
@@ -281,6 +282,47 @@ async fn show_others(shown: &Shown) {
     shown.add("Srv", &Srv::new("_rpc._udp.example.org").unwrap());
 }
 
+/// Shows the types for transports of other crates.
+async fn show_gateway(shown: &Shown) {
+    let (identity, _) = identity();
+    let certificate = identity.certificate();
+    let services = Server::builder(identity).service(VaultServer::new(Guard(shown.clone())));
+    let services = services.build().unwrap();
+    shown.add("ServiceSet", &services);
+    shown.add("TlsOverTcp", &services.tls().unwrap());
+    let address = ANY_PORT.parse().unwrap();
+    shown.add("ConnectionTicket", &services.admit(address).unwrap());
+    let peer = GatewayPeer::default().address(address);
+    let peer = peer.certificate(certificate.der());
+    shown.add("GatewayPeer", &peer);
+    let mut defaults = CallDefaults::default();
+    defaults.set_meta("authorization", TOKEN).unwrap();
+    shown.add("CallDefaults", &defaults);
+    let connection = services.connect(peer);
+    shown.add("GatewayConnection", &connection);
+    let defaults = Some(Arc::new(defaults));
+    let mut call = connection.call(defaults.clone());
+    call.push(PASSWORD.as_bytes());
+    shown.add("GatewayCall", &call);
+    let (mut send, mut recv) = connection.open_stream(defaults).unwrap();
+    send.send(PASSWORD.to_owned().into());
+    shown.add("GatewaySend", &send);
+    shown.add("GatewayRecv", &recv);
+    drop(send);
+    let ended = std::future::poll_fn(|cx| recv.poll_recv(cx)).await;
+    shown.add("StreamError", &ended.unwrap().unwrap_err());
+    services.handle().shutdown(Duration::ZERO).await;
+    shown.add("ConnectionRefused", &services.admit(address).unwrap_err());
+    shown.add("Shutdown", &Shutdown::within(Duration::ZERO));
+    let builder = Client::builder().metadata(|add| add("authorization", TOKEN));
+    let (client, carried) = builder.carried();
+    shown.add("TransportKind", &client.transport());
+    shown.add("CarriedConnection", &carried);
+    let builder = Client::builder().trust(Trust::certificate(certificate));
+    let carried = builder.carried_tls(&[]).await.unwrap();
+    shown.add("CarriedTls", &carried);
+}
+
 /// The exported traits, which have no values to show.
 const TRAITS: [&str; 8] = [
     "ClientMiddleware",
@@ -317,6 +359,7 @@ async fn debug_of_every_public_type_hides_secrets() {
     show_errors(&shown, &secrets);
     show_calls(&shown, identity).await;
     show_others(&shown).await;
+    show_gateway(&shown).await;
 
     secrets.extend([TOKEN.to_owned(), PASSWORD.to_owned()]);
     let shown = std::mem::take(&mut *shown.0.lock().unwrap());

@@ -418,7 +418,7 @@ async fn invalid_address_is_an_error() {
         "localhost",
         "localhost:http",
         ":1",
-        "http://localhost:1",
+        "ftp://localhost:1",
         "a b:1",
         "::1:1",
     ] {

@@ -736,7 +736,8 @@ async fn local_client_serves_its_server() {
     let alone = DeskClient::new(Client::local(DeskServer::new(office)));
     match soon(alone.double(1)).await {
         Err(CallError::Application(error)) => {
-            assert_eq!(error.message(), "Method not found (code -32601)");
+            let reason = r#"Method not found (code -32601): "there is no method `home.double`""#;
+            assert_eq!(error.message(), reason);
         }
         other => panic!("{other:?}"),
     }
