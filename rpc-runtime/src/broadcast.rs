@@ -143,7 +143,7 @@ use crate::waker::{WakerSlot, wake_all};
 ///     receiver
 /// }
 ///
-/// # #[tokio::main]
+/// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let (price, _) = watch::channel(1);
 /// let market = MarketClient::new(Client::local(MarketServer::new(Exchange { price: price.clone() })));
