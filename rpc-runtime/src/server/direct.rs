@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "server")]
 use crate::call_defaults::CallDefaults;
 use crate::codec::lines::Line;
 use crate::permit::PermitSlot;
