@@ -74,10 +74,14 @@ impl Middleware for Authenticate {
                 call.context().extensions().insert(principal);
                 next.run().await
             }
-            // As if the handler had returned it: callers receive their typed error.
-            Err(error) => Response::error(error),
+            Err(error) => refuse(error),
         }
     }
+}
+
+/// Returns the response to a call that is refused. Callers receive their typed error, as if the handler had returned it.
+fn refuse(error: OrderError) -> Response {
+    Response::error(error)
 }
 
 /// Returns the user of a call.
