@@ -53,6 +53,7 @@ mod body;
 mod discard;
 mod guard;
 mod held_reply;
+mod line_feeds;
 mod listener;
 mod media;
 mod metadata;

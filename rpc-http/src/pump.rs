@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, coop};
 
 use crate::discard::MAX_DISCARDED;
+use crate::line_feeds::one_line;
 use crate::media::ContentType;
 
 /// The client's half of a stream, and how a body is sent to it.
@@ -105,18 +106,11 @@ async fn run<B: Body>(body: B, upload: Upload) {
     }
 }
 
-/// Returns data of a body as lines of a stream. A body that holds one message is one line.
+/// Returns a part of a body as the services read it: as lines.
 fn to_lines(data: Bytes, content_type: ContentType) -> Bytes {
     match content_type {
-        ContentType::Json if data.contains(&b'\n') => {
-            // CR is white space in JSON, and an error wherever LF is one.
-            let line = data.iter().map(|byte| match byte {
-                b'\n' => b'\r',
-                other => *other,
-            });
-            line.collect()
-        }
-        _ => data,
+        ContentType::Json => one_line(data),
+        ContentType::Ndjson => data,
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use crate::line_feeds::one_line;
 use crate::subscriptions::{SubscriptionCall, SubscriptionCalls};
 use crate::websocket::lines::Lines;
 use crate::websocket::route::{
@@ -271,7 +272,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
 
     /// Passes a message to its stream, once the stream has room.
     fn pass(&mut self, message: Bytes, streams: &mut Streams) {
-        let message = without_lines(message);
+        let message = one_line(message);
         let has_items = |method: &str| {
             let subscriptions = self.subscriptions.as_deref();
             self.services.has_items(method)
@@ -401,19 +402,6 @@ async fn discard(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     while let Ok(1..) = io.read(&mut discarded).await {}
 }
 
-/// Replaces line feeds, which are white space between the values of JSON and nothing else, since a line is a message in the
-/// services. A carriage return is as invalid within a string as a line feed.
-fn without_lines(message: Bytes) -> Bytes {
-    if memchr::memchr(b'\n', &message).is_none() {
-        return message;
-    }
-    let bytes = message.iter().map(|&byte| match byte {
-        b'\n' => b'\r',
-        byte => byte,
-    });
-    bytes.collect()
-}
-
 fn is_timeout(error: &Error) -> bool {
     matches!(error, Error::Io(error) if error.kind() == ErrorKind::TimedOut)
 }
@@ -527,6 +515,7 @@ impl Streams {
         self.others.push(OtherStream {
             number,
             lines: Lines::new(recv),
+            is_of_server: call.is_none(),
             call,
             subscription,
             next: None,
@@ -565,6 +554,7 @@ impl Streams {
             let OtherEvent {
                 number,
                 line,
+                begun,
                 ended,
             } = event;
             let is_silent = self.subscriptions.get(&number) == Some(&false);
@@ -579,8 +569,8 @@ impl Streams {
                 if let Some(send) = self.senders.remove(&number) {
                     send.finish();
                 }
-            } else if let Some(id) = line.as_deref().and_then(id_of_call) {
-                self.of_server.insert(id.into(), number);
+            } else if let Some(id) = begun {
+                self.of_server.insert(id, number);
             }
             match line {
                 Some(_) if is_silent => {}
@@ -621,7 +611,9 @@ impl Streams {
 struct OtherStream {
     number: usize,
     lines: Lines,
-    /// The text of the id of the client's call, if the stream carries one.
+    /// `true` if the services have opened the stream, to call the client.
+    is_of_server: bool,
+    /// The text of the id of the client's call, if the stream carries one that has not ended.
     call: Option<Box<str>>,
     subscription: Option<Subscription>,
     /// The second of two messages for a line of a subscription.
@@ -634,6 +626,8 @@ struct OtherEvent {
     number: usize,
     /// `None` at the end.
     line: Option<Bytes>,
+    /// The text of the id of the server's call, if the line is one.
+    begun: Option<Box<str>>,
     /// The text of the id of the client's call, which the line ends.
     ended: Option<Box<str>>,
 }
@@ -670,6 +664,7 @@ impl OtherStream {
                 return Poll::Ready(Some(OtherEvent {
                     number,
                     line,
+                    begun: None,
                     ended: call,
                 }));
             }
@@ -678,8 +673,11 @@ impl OtherStream {
             .call
             .as_deref()
             .is_some_and(|id| id_of_reply(&line).is_some_and(|reply| is_same_id(reply, id)));
+        // The lines of a client's call are no calls, so they need not be read for one.
+        let begun = self.is_of_server.then(|| id_of_call(&line).map(Box::from));
         Poll::Ready(Some(OtherEvent {
             number,
+            begun: begun.flatten(),
             line: Some(line),
             ended: self.call.take_if(|_| is_reply),
         }))
@@ -702,6 +700,7 @@ impl OtherStream {
             return Poll::Ready(Some(OtherEvent {
                 number,
                 line: Some(accepted),
+                begun: None,
                 ended: None,
             }));
         };
@@ -717,6 +716,7 @@ impl OtherStream {
         let event = |line, ended| OtherEvent {
             number,
             line: Some(line),
+            begun: None,
             ended,
         };
         Poll::Ready(Some(match second {
